@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from typing import ClassVar
 
 from rnn.cell import Cell
 from rnn.edits import Add, Clamp, Edit, EditPlan, Lesion, Scale
@@ -27,7 +29,12 @@ class ClampBoard:
     slice(3, 5, None)
     """
 
-    MODES = {"hold": Clamp, "add": Add, "scale": Scale, "silence": Lesion}
+    MODES: ClassVar[dict[str, Callable[[str, float], Edit]]] = {
+        "hold": Clamp,
+        "add": Add,
+        "scale": Scale,
+        "silence": lambda address, _: Lesion(address),
+    }
 
     def __init__(self, cell: Cell):
         self._cell = cell
@@ -47,7 +54,7 @@ class ClampBoard:
         """
         if mode not in self.MODES:
             raise ValueError(f"unknown mode {mode!r}; the modes are {', '.join(self.MODES)}")
-        edit = Lesion(address) if mode == "silence" else self.MODES[mode](address, value)
+        edit = self.MODES[mode](address, value)
         EditPlan(self._cell, (edit,))
         with self._lock:
             self._wanted[address] = edit

@@ -85,7 +85,7 @@ class Target(NamedTuple):
     """Where an address points: a tapped quantity and positions in its last dimension (None: all of it)."""
 
     quantity: str
-    index: tuple[int, ...] | None
+    units: tuple[int, ...] | None
 
 
 def quantities(cell: Cell) -> dict[str, int]:
@@ -147,9 +147,7 @@ def resolve(cell: Cell, address: str, *, lesion: bool = False) -> list[Target]:
     """
     match = re.fullmatch(r"([^\[\]]+)(?:\[([-\d:,\s]*)\])?", address.strip())
     if not match:
-        raise KeyError(
-            f"an address is NAME or NAME[INDEX], received {address!r}; for example 'h[3]', 'body.left[0:2]'"
-        )
+        raise KeyError(f"an address is NAME or NAME[INDEX], received {address!r}; for example 'h[3]', 'body.left[0:2]'")
     name, picked = match.group(1), match.group(2)
     table = _address_table(cell, lesion)
     if "*" in name or "?" in name:
@@ -167,15 +165,13 @@ def resolve(cell: Cell, address: str, *, lesion: bool = False) -> list[Target]:
 def _pick(target: Target, picked: str | None, name: str, widths: Mapping[str, int]) -> Target:
     if picked is None:
         return target
-    members = target.index if target.index is not None else tuple(range(widths[target.quantity]))
+    members = target.units if target.units is not None else tuple(range(widths[target.quantity]))
     chosen: list[int] = []
     for part in picked.split(","):
         bounds = [int(p) if p.strip() else None for p in part.split(":")]
         if len(bounds) == 1 and bounds[0] is not None:
             if not -len(members) <= bounds[0] < len(members):
-                raise IndexError(
-                    f"{name!r} has {len(members)} units (0 to {len(members) - 1}), received index {part}"
-                )
+                raise IndexError(f"{name!r} has {len(members)} units (0 to {len(members) - 1}), received index {part}")
             chosen.append(members[bounds[0]])
         else:
             chosen.extend(members[slice(*bounds)])

@@ -214,9 +214,7 @@ def _edit_from(item: dict[str, Any]) -> Edit:
     keys = {"address", cls.amount, "seed"} if cls is Noise else {"address", cls.amount}
     unknown = set(item) - keys
     if unknown:
-        raise ValueError(
-            f"unknown keys {sorted(unknown)} in a {kind} edit; allowed: {sorted(keys)}, start, stop"
-        )
+        raise ValueError(f"unknown keys {sorted(unknown)} in a {kind} edit; allowed: {sorted(keys)}, start, stop")
     if cls.amount in item and not (cls is Lesion and item[cls.amount] is None):
         item[cls.amount] = _none_to_nan(item[cls.amount])
     return cls(**item, steps=None if start == 0 and stop is None else slice(start, stop))
@@ -259,7 +257,7 @@ class EditPlan:
         self.by_quantity: dict[str, list[tuple[Edit, Tensor | None]]] = {}
         for edit in self.edits:
             for target in resolve(cell, edit.address, lesion=isinstance(edit, Lesion)):
-                index = None if target.index is None else torch.tensor(target.index)
+                index = None if target.units is None else torch.tensor(target.units)
                 self.by_quantity.setdefault(target.quantity, []).append((edit, index))
         self.record: dict[str, list[Target]] = {address: resolve(cell, address) for address in record}
         self.watched = {target.quantity for targets in self.record.values() for target in targets}
@@ -287,7 +285,7 @@ class EditPlan:
     def read(self, seen: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the step's tap saw, by recorded address [B, n]."""
         return {
-            address: torch.cat([_take(seen[target.quantity], target.index) for target in targets], -1)
+            address: torch.cat([_take(seen[target.quantity], target.units) for target in targets], -1)
             for address, targets in self.record.items()
         }
 

@@ -17,7 +17,7 @@ class MovingAverageState(NamedTuple):
 
 
 class MovingAverage(Cell):
-    """Exponential moving average, infinite horizon: `h_t = g h_{t-1} + (1 - g) x_t`, read one step late, `y_t = h_{t-1}`.
+    """Exponential moving average, `h_t = g h_{t-1} + (1 - g) x_t`, read one step late, `y_t = h_{t-1}`.
 
     Args:
         size: number of channels.
@@ -33,9 +33,7 @@ class MovingAverage(Cell):
     def initial_state(self, batch: int) -> MovingAverageState:
         return MovingAverageState(self.zeros(batch, self.input_size))
 
-    def forward(
-        self, x: Tensor, state: MovingAverageState, tap: Tap = no_tap
-    ) -> tuple[Tensor, MovingAverageState]:
+    def forward(self, x: Tensor, state: MovingAverageState, tap: Tap = no_tap) -> tuple[Tensor, MovingAverageState]:
         x = tap("input", x)
         h = tap("h", self.g * state.h + (1 - self.g) * x)
         return state.h, MovingAverageState(h)

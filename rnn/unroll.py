@@ -77,9 +77,7 @@ def unroll(
         outputs.append(y)
         for address, value in plan.read(seen).items():
             traces[address].append(value)
-    return Unrolled(
-        torch.stack(outputs), state, {name: torch.stack(values) for name, values in traces.items()}
-    )
+    return Unrolled(torch.stack(outputs), state, {name: torch.stack(values) for name, values in traces.items()})
 
 
 def _reset(state: Any, fresh: Any, flags: Tensor) -> Any:
