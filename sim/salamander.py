@@ -1,0 +1,342 @@
+"""The batched salamander: many worlds stepped in C, with named measurements.
+
+Integrator and step. At its true scale the animal is stiff and light: `discrete` at 2 ms is the reference; `euler` at
+2 ms is
+several times faster in water and needs checking against it; `rk4` and large steps diverge.
+"""
+
+import math
+
+import mujoco
+import mujoco.batch
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sim import anatomy
+from sim.arena import Integrator, build_spec, get_world, ground_height
+from sim.body import BodyParameters, Control
+from sim.water import Water
+
+__all__ = ["Salamander"]
+
+Array = NDArray[np.float64]
+_MAX_SPEED = 1e4
+"""A generalised velocity beyond this, m/s or rad/s, counts as divergence."""
+
+
+class Salamander:
+    """`B` independent worlds, each with one salamander, advanced together one control period at a time.
+
+    Arrays are float64, SI units, world frame with z up and x ahead at the start; the row is the world. Positions,
+    orientations and forces are those before the last physics sub-step (as in `mj_step`), 2 ms old by default; joint
+    angles and velocities are current.
+
+    Args:
+        num_worlds: How many worlds, B.
+        world: "land", "rough", "pool", "shore" or "channel".
+        length: Total length of the animal, m; ignored if `body` is given.
+        control: "muscle": the action is 48 activations >= 0 (`anatomy.MUSCLE_NAMES`); "joint": 24 target angles, rad.
+        timestep: Physics step, s.
+        control_period: Time that one `step` lasts, s, a multiple of `timestep`.
+        integrator: "discrete", "euler", "implicitfast" or "rk4".
+        threads: Worker threads; all processors if None.
+        current: Velocity of the water, m/s, `[3]`.
+        body: Parameters of the animal beyond its length.
+
+    Raises:
+        ValueError: Impossible parameters, unknown names, or a control period that is no multiple of the step.
+
+    >>> newt = Salamander(2, world="pool", control="joint")
+    >>> newt.reset(pose="swim"); newt.step(np.tile(anatomy.SWIM_REST, (2, 1)))
+    >>> newt.joint_angles().shape, newt.diverged.tolist(), round(float(newt.time[0]), 3)
+    ((2, 24), [False, False], 0.01)
+    """
+
+    def __init__(
+        self,
+        num_worlds: int = 1,
+        *,
+        world: str = "pool",
+        length: float = anatomy.NOMINAL_LENGTH,
+        control: Control = "muscle",
+        timestep: float = 0.002,
+        control_period: float = 0.01,
+        integrator: Integrator = "discrete",
+        threads: int | None = None,
+        current: ArrayLike = (0.0, 0.0, 0.0),
+        body: BodyParameters | None = None,
+    ) -> None:
+        if num_worlds < 1:
+            raise ValueError(f"num_worlds must be at least 1; received {num_worlds}")
+        self.substeps = round(control_period / timestep)
+        if self.substeps < 1 or abs(self.substeps * timestep - control_period) > 1e-9:
+            raise ValueError(
+                f"control_period must be a whole multiple of timestep; received {control_period} and {timestep}"
+            )
+        self.body = body or BodyParameters(length=length)
+        self.world, self.num_worlds, self.control = world, num_worlds, control
+        self.dt, self.length = control_period, self.body.length
+        self.spec = build_spec(
+            world, self.body, control=control, timestep=timestep, integrator=integrator, current=current
+        )
+        self.model: mujoco.MjModel = self.spec.compile()
+        self.mass = float(self.model.body_mass.sum())
+        self.batch = mujoco.batch.Batch(self.model, num_worlds, threads or 0)
+        self.water_level = np.zeros(num_worlds)
+        """Height of the water surface in each world, m, `[B]`; minus infinity: dry. Takes effect at the next step."""
+        self.water = Water(self.batch, self.water_level) if get_world(world).water else None
+        self.diverged = np.zeros(num_worlds, dtype=bool)
+        """Worlds whose physics blew up in the last step, `[B]`; reset them before going on."""
+        self._lead = 0.5 * control_period + timestep
+        self._bind()
+        self.reset()
+
+    def _bind(self) -> None:
+        batch, model = self.batch, self.model
+        self._qpos, self._qvel, self._ctrl = (batch.bind(name) for name in ("qpos", "qvel", "ctrl"))
+        self._external = batch.bind("xfrc_applied")
+        self._time, self._warnings = batch.bind("time"), batch.warning[..., 1]
+        self._xpos, self._xquat = batch.bind("xpos"), batch.bind("xquat")
+        self._xmat, self._xipos = batch.bind("xmat"), batch.bind("xipos")
+        self._site, self._touch = batch.bind("site_xpos"), batch.bind("sensordata")
+        self._com, self._torque = batch.bind("subtree_com"), batch.bind("qfrc_actuator")
+        bodies = [model.body(name).id for name in anatomy.LINK_NAMES]
+        self._links, self._root = np.array(bodies), bodies[0]
+        joints = [model.joint(name) for name in anatomy.JOINT_NAMES]
+        self._q = np.array([j.qposadr[0] for j in joints])
+        self._v = np.array([j.dofadr[0] for j in joints])
+        # Limbs hang between the links in the engine's tree, so the order differs from anatomy's.
+        self._feet = np.array([model.site(f"foot.{limb}").id for limb in anatomy.LIMB_NAMES])
+        self._shoulder, self._hip = bodies[1], bodies[4]
+        contact = np.flatnonzero((model.geom_contype > 0) & (model.geom_bodyid > 0))
+        self._touching = contact
+        self._geom_position = batch.bind("geom_xpos")
+        self._geom_matrix = batch.bind("geom_xmat")
+        self._warned = np.zeros(self.num_worlds, dtype=np.int64)
+        self._previous_com = np.zeros((self.num_worlds, 3))
+        self._previous_heading = np.zeros(self.num_worlds)
+        self._velocity = np.zeros((self.num_worlds, 3))
+        self._yaw_rate = np.zeros(self.num_worlds)
+        self._heading = np.zeros(self.num_worlds)
+        self._action_shape = (self.num_worlds, model.nu)
+
+    # --- Acting -------------------------------------------------------------------------------------------------
+
+    def reset(
+        self,
+        mask: ArrayLike | None = None,
+        *,
+        pose: str | ArrayLike | None = None,
+        position: ArrayLike | None = None,
+        heading: ArrayLike = 0.0,
+        noise: float = 0.0,
+        rng: np.random.Generator | int | None = None,
+    ) -> None:
+        """Put animals at rest into their worlds: standing on the ground, or afloat where the water is deep enough.
+
+        Args:
+            mask: Worlds to reset, bool `[B]`; all if None.
+            pose: "walk", "swim", or joint angles, rad, `[24]` or `[B, 24]`; by default what suits the place.
+            position: Where the snout is, m, `[2]` or `[B, 2]` (x, y), or with a third entry its height, which is
+                otherwise chosen; the world's start if None.
+            heading: rad, scalar or `[B]`.
+            noise: Standard deviation of normal noise on the joint angles, rad; needs `rng`.
+            rng: Source of the noise, or a seed for one.
+
+        Raises:
+            ValueError: Wrong shapes, an unknown pose, values that are not finite, or noise without `rng`.
+        """
+        B = self.num_worlds
+        chosen = np.ones(B, dtype=bool) if mask is None else np.asarray(mask)
+        if chosen.shape != (B,) or chosen.dtype != bool:
+            raise ValueError(f"mask has one bool per world, shape ({B},); received {chosen.dtype} {chosen.shape}")
+        ids = np.flatnonzero(chosen)
+        if not ids.size:
+            return
+        place = get_world(self.world)
+        start = np.zeros((B, 2)) if position is None else np.asarray(position, float)
+        if start.shape[-1:] not in ((2,), (3,)):
+            raise ValueError(f"position is (x, y) or (x, y, z) in m; received shape {start.shape}")
+        start = np.broadcast_to(start, (B, start.shape[-1]))[ids]
+        angles = self._posture(pose, swim=place.water)[ids]
+        if noise:
+            if rng is None:
+                raise ValueError("noise on the pose needs rng, a generator or a seed")
+            angles = angles + np.random.default_rng(rng).normal(0.0, noise, angles.shape)
+        turn = np.broadcast_to(np.asarray(heading, float), (B,))[ids]
+        if not (np.isfinite(start).all() and np.isfinite(angles).all() and np.isfinite(turn).all()):
+            raise ValueError("position, heading and pose must be finite")
+        self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        self._qpos[np.ix_(ids, self._q)] = angles
+        self._qpos[ids, 0:2] = start[:, :2]
+        self._qpos[ids, 3], self._qpos[ids, 6] = np.cos(turn / 2), np.sin(turn / 2)
+        self._qpos[ids, 2] = start[:, 2] if start.shape[1] == 3 else 0.0
+        self.batch.forward(ids, stage=mujoco.mjtStage.mjSTAGE_POS)
+        if start.shape[1] == 2:
+            self._qpos[ids, 2] = self._resting_height(ids)
+        self.batch.forward(ids, stage=mujoco.mjtStage.mjSTAGE_VEL)
+        if self.water:
+            self.water.update(force=True)
+        self.batch.forward(ids)
+        self.diverged[ids] = False
+        self._warned[ids] = self._warnings[ids].sum(axis=1)
+        self._previous_com[ids] = self._com[ids, self._root]
+        self._heading[ids] = self._previous_heading[ids] = self._trunk_heading()[ids]
+        self._velocity[ids] = self._yaw_rate[ids] = 0.0
+
+    def _posture(self, pose: str | ArrayLike | None, *, swim: bool) -> Array:
+        if pose is None:
+            pose = "swim" if swim else "walk"
+        if isinstance(pose, str):
+            if pose not in ("walk", "swim"):
+                raise ValueError(f"pose must be 'walk', 'swim' or 24 joint angles in rad; received {pose!r}")
+            pose = anatomy.WALK_REST if pose == "walk" else anatomy.SWIM_REST
+        angles = np.asarray(pose, float)
+        if angles.shape not in ((24,), (self.num_worlds, 24)):
+            raise ValueError(f"a pose has shape (24,) or ({self.num_worlds}, 24); received {angles.shape}")
+        return np.broadcast_to(angles, (self.num_worlds, 24))
+
+    def _resting_height(self, ids: NDArray[np.intp]) -> Array:
+        """Height of the root at which nothing touches the ground and the trunk floats with its back just out."""
+        model, geoms = self.model, self._touching
+        centre = self._geom_position[ids][:, geoms]
+        up = self._geom_matrix[ids][:, geoms, 6:9]
+        size = np.where(
+            (model.geom_type[geoms] == mujoco.mjtGeom.mjGEOM_SPHERE)[:, None],
+            model.geom_size[geoms, :1],
+            model.geom_size[geoms],
+        )
+        half = np.sqrt(((up * size) ** 2).sum(axis=-1))
+        ground = ground_height(self.world, self.length, centre[..., :2])
+        stand = (ground - (centre[..., 2] - half)).max(axis=1)
+        afloat = self.water_level[ids] - 0.02 * self.length if self.water else np.full(len(ids), -np.inf)
+        return np.maximum(stand, afloat)
+
+    def step(self, action: ArrayLike) -> None:
+        """Advance every world by one control period under a constant action.
+
+        Args:
+            action: Activations `[B, 48]` (values below 0 count as 0, above 10 as 10) or target angles, rad, `[B, 24]`
+                (clipped to the joint limits). With one world the leading axis may be left out.
+
+        Raises:
+            ValueError: Wrong shape, NaN or infinity; no world has moved then.
+        """
+        values = np.asarray(action, dtype=np.float64)
+        if values.shape != self._action_shape:
+            if self.num_worlds > 1 or values.shape != self._action_shape[1:]:
+                raise ValueError(
+                    f"a {self.control} action has shape {self._action_shape} (worlds, actuators); "
+                    f"received {values.shape}"
+                )
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"an action must be finite; received NaN or infinity in {np.count_nonzero(~np.isfinite(values))} places"
+            )
+        self._ctrl[:] = values
+        if self.water:
+            self.water.update(self._lead)
+        self.batch.step(nstep=self.substeps)
+        self._after_step()
+
+    def _after_step(self) -> None:
+        warned = self._warnings.sum(axis=1)
+        fast = np.abs(self._qvel).max(axis=1)
+        np.logical_or(warned != self._warned, ~(fast < _MAX_SPEED), out=self.diverged)
+        self._warned[:] = warned
+        com = self._com[:, self._root]
+        np.subtract(com, self._previous_com, out=self._velocity)
+        self._velocity /= self.dt
+        self._previous_com[:] = com
+        self._previous_heading[:] = self._heading
+        self._heading[:] = self._trunk_heading()
+        change = self._heading - self._previous_heading
+        self._yaw_rate[:] = (change - 2 * math.pi * np.round(change / (2 * math.pi))) / self.dt
+
+    def push(self, force: ArrayLike, link: str = "link.2") -> None:
+        """Pull at a link's centre of mass with a constant force until it is changed; zero lets go.
+
+        Args:
+            force: N, world frame, `[3]` or `[B, 3]`.
+            link: Name of the link.
+        """
+        if link not in anatomy.LINK_NAMES:
+            raise ValueError(f"link must be one of {anatomy.LINK_NAMES}; received {link!r}")
+        self._external[:, self.model.body(link).id, :3] = np.asarray(force, float)
+
+    # --- Measurements -------------------------------------------------------------------------------------------
+
+    @property
+    def time(self) -> Array:
+        """Simulated time since each world's reset, s, `[B]`."""
+        return self._time.copy()
+
+    def qpos(self) -> Array:
+        """Generalised positions of the engine, `[B, nq]`: what a film needs."""
+        return self._qpos.copy()
+
+    def joint_angles(self) -> Array:
+        """rad, `[B, 24]`, ordered as `anatomy.JOINT_NAMES`."""
+        return self._qpos[:, self._q]
+
+    def joint_velocities(self) -> Array:
+        """rad/s, `[B, 24]`, ordered as `anatomy.JOINT_NAMES`."""
+        return self._qvel[:, self._v]
+
+    def link_positions(self) -> Array:
+        """Centres of the axial links (at `anatomy.LINK_CENTRES` of the length), head first, m, `[B, 9, 3]`."""
+        return self._xipos[:, self._links]
+
+    def link_orientations(self) -> Array:
+        """Unit quaternions (w, x, y, z) of the axial links, `[B, 9, 4]`."""
+        return self._xquat[:, self._links]
+
+    def foot_positions(self) -> Array:
+        """Centres of the feet, m, `[B, 4, 3]`, ordered as `anatomy.LIMB_NAMES`."""
+        return self._site[:, self._feet]
+
+    def touch(self) -> Array:
+        """Normal force on each foot, N, `[B, 4]`, ordered as `anatomy.LIMB_NAMES`."""
+        return self._touch[:, :4].copy()
+
+    def foot_contact(self) -> NDArray[np.bool_]:
+        """Whether each foot touches the ground, `[B, 4]`."""
+        return self._touch[:, :4] > 0.0
+
+    def _trunk_heading(self) -> Array:
+        axis = self._xpos[:, self._shoulder] - self._xpos[:, self._hip]
+        return np.arctan2(axis[:, 1], axis[:, 0])
+
+    def heading(self) -> Array:
+        """Yaw of the line from pelvis to shoulders, rad in (-pi, pi], counter-clockwise from +x, `[B]`."""
+        return self._heading.copy()
+
+    def yaw_rate(self) -> Array:
+        """Mean rate of change of the heading over the last control period, rad/s, `[B]`."""
+        return self._yaw_rate.copy()
+
+    def centre_of_mass(self) -> Array:
+        """m, `[B, 3]`."""
+        return self._com[:, self._root].copy()
+
+    def velocity(self) -> Array:
+        """Mean velocity of the centre of mass over the last control period, m/s, world frame, `[B, 3]`."""
+        return self._velocity.copy()
+
+    def forward_speed(self) -> Array:
+        """Horizontal velocity of the centre of mass along the heading, m/s, `[B]`."""
+        return self._velocity[:, 0] * np.cos(self._heading) + self._velocity[:, 1] * np.sin(self._heading)
+
+    def uprightness(self) -> Array:
+        """Cosine of the trunk's tilt from the vertical: 1 upright, 0 on its side, -1 on its back, `[B]`."""
+        return self._xmat[:, self._links[2], 8].copy()
+
+    def submerged(self) -> Array:
+        """Volume fraction of each axial link under water, `[B, 9]`; zero in a dry world."""
+        if self.water is None:
+            return np.zeros((self.num_worlds, 9))
+        return self.water.fraction[:, self.water.links]
+
+    def muscle_power(self) -> Array:
+        """Positive mechanical power of the actuators, sum over joints of max(0, torque x velocity), W, `[B]`."""
+        return np.maximum(self._torque[:, self._v] * self._qvel[:, self._v], 0.0).sum(axis=1)
