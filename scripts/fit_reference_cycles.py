@@ -59,9 +59,7 @@ def main(args: Args) -> dict[Literal["swim", "walk"], dict[str, object]]:
     tables = {}
     for gait, file in FILES.items():
         tables[gait], error = fit(args.data / "salamander" / file, HARMONICS[gait], args.digits)
-        print(
-            f"{gait}: {HARMONICS[gait]} harmonics, greatest error {error[0].max():.2f}, rms {error[1].max():.2f} degrees"
-        )
+        print(f"{gait}: {HARMONICS[gait]} harmonics, error at most {error[0].max():.2f}, rms {error[1].max():.2f} deg")
     content = {
         "unit": "degrees",
         "form": "angle = mean + sum over k >= 1 of cos[k-1] cos(2 pi k phase) + sin[k-1] sin(2 pi k phase)",

@@ -28,7 +28,8 @@ def animal(**changes):
     values = dict(
         gait="swim", world="pool", duration=6.0, cycles=19.0, frequency=3.17, frequency_counted=3.17, speed=0.714,
         speed_straight=0.714, forward_speed=0.714, stride=0.225,
-        joint_amplitudes=(*JOINT_AMPLITUDES["swim"], *[0.0] * 16), phase_lags=PHASE_LAGS, joint_phases=(0.0,) * 24, waves=1.16, travelling_index=0.87,
+        joint_amplitudes=(*JOINT_AMPLITUDES["swim"], *[0.0] * 16), phase_lags=PHASE_LAGS,
+        joint_phases=(0.0,) * 24, waves=1.16, travelling_index=0.87,
         displacement=DISPLACEMENT["swim"][0].amplitude, displacement_minimum=0.2, trunk_tail_phase=0.4, node=0.15,
         duty=(0.0,) * 4, duty_mean=0.0, footfall_phases=(math.nan,) * 4, slip=math.nan, yaw_rate=0.0,
         turning_radius=math.inf, cost_of_transport=math.nan, strouhal=0.58,
