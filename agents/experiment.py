@@ -68,7 +68,6 @@ def live(
     if controller is not None:
         check_span(controller.edits(), steps, body.dt)
     recorder = Recorder(body, controller, neurons=neurons)
-    recorder.interrupted = False
     try:
         for _ in rollout(Worlds(env), actor, steps, seed=seed, progress=progress):
             recorder.record()
@@ -117,9 +116,9 @@ def report(
     if gait is not None:
         print(gait_table(metrics, gait))
     plot_gait(trajectory, run.folder / "plots", start=start)
-    if film and not getattr(recorder, "interrupted", False):
+    if film and not recorder.interrupted:
         make_film(traces, run.folder / "film.mp4", webp=webp)
-    if getattr(recorder, "interrupted", False):
+    if recorder.interrupted:
         run.finish("interrupted")
         print(f"interrupted after {traces['time'][-1]:.2f} s; what was recorded is kept")
     print(f"written to {run.folder}{os.sep}: traces.npz, metrics.json, plots{os.sep}" + (", film.mp4" if film else ""))

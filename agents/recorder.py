@@ -39,6 +39,7 @@ class Recorder:
         self.keep_neurons = neurons and controller is not None
         self.columns: dict[str, list[np.ndarray]] = {name: [] for name in (*_MEASURES, "neurons")}
         self.diverged = np.zeros(salamander.num_worlds, dtype=bool)
+        self.interrupted = False
 
     def __len__(self) -> int:
         return len(self.columns["heading"])
