@@ -190,8 +190,9 @@ def _writers(path: Path, width: int, height: int, fps: float, webp: bool) -> tup
 
 
 def _with_progress(moments: Array, name: str, show: bool) -> Iterable[Any]:
+    """A progress bar, if wanted and if somebody sits at a terminal."""
     if not show:
         return moments
     from tqdm import tqdm
 
-    return tqdm(moments, desc=name, unit="frame", mininterval=0.5, dynamic_ncols=True)
+    return tqdm(moments, desc=name, unit="frame", mininterval=0.5, dynamic_ncols=True, disable=None)
