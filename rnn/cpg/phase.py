@@ -43,6 +43,8 @@ class Profile:
         lags: phase lag between each segment and the next as a fraction of the cycle: one number, or one per pair.
         mean_drive: take nu (and the upper end of the window) from the mean drive of both sides, so that the side
             drives set amplitudes only.
+        turn: with `mean_drive`, how much amplitude a side gains per unit of its drive above the mean of both sides
+            (rad); None for the slope r1 of the drive law.
     """
 
     body: DriveLaw
@@ -55,6 +57,7 @@ class Profile:
     limb_to_body: float = 0.0
     lags: float | tuple[float, ...] = 1 / 8
     mean_drive: bool = False
+    turn: float | None = None
 
 
 # Table S1 of "From swimming to walking with a salamander robot driven by a spinal cord model" (Ijspeert, Crespi,
@@ -71,7 +74,8 @@ ROBOT = Profile(
 # The same network at the speed of Pleurodeles waltl. Body frequency x2.9: drive 3 to 5 spans the recorded 2.6 to
 # 3.8 Hz. Limb frequency x2.25: drive 1 to 3 walks at 0.45 to 1.35 Hz. Couplings and rate x3, so that locking keeps
 # pace with the frequency. Body amplitude hardly depends on drive, as the animal's does not (D'Aout & Aerts, 1997).
-# Lags: recorded swimming joints (Karakasiliotis et al., 2016), in all 0.870 of a cycle over the eight joints.
+# Turn: twice the published amplitude slope, so that a side drive of one unit turns the animal by tens of degrees a
+# second. Lags: recorded swimming joints (Karakasiliotis et al., 2016), in all 0.870 of a cycle over the eight joints.
 NEWT = Profile(
     body=DriveLaw(1.0, 5.0, 0.58, 0.87, 0.03, 0.336),
     limb=DriveLaw(1.0, 3.0, 0.45, 0.0, 0.131, 0.131),
@@ -82,6 +86,7 @@ NEWT = Profile(
     w_limb_to_body=90.0,
     lags=(0.193, 0.082, 0.082, 0.108, 0.149, 0.139, 0.117),
     mean_drive=True,
+    turn=0.13,
 )
 PROFILES = {"robot": ROBOT, "newt": NEWT}
 
@@ -221,7 +226,7 @@ class PhaseCell(CpgCell):
         activity = tap("activity", raw)
         sent = state.sent.new_ones(1, 1).expand_as(raw)
         if activity is not raw:
-            sent = torch.where(activity == raw, 1.0, activity / raw.clamp(min=1e-9)).clamp(0.0, 1.0)
+            sent = torch.where(raw > 1e-6, (activity / raw.clamp(min=1e-9)).clamp(0.0, 1.0), state.sent)
         n = 2 * self.segments
         limb = (r * sent)[:, n:]
         y = torch.cat((activity[:, :n], limb * cosine[:, n:], limb * torch.sin(phase[:, n:])), -1)
@@ -233,7 +238,9 @@ class PhaseCell(CpgCell):
         own, shared = drives @ self.own_drive, drives @ self.shared_drive
         below = shared <= self.high
         nu = torch.where((shared >= self.low) & below, self.nu1 * shared + self.nu0, 0.0)
-        return nu, torch.where((own >= self.low) & below, self.r1 * own + self.r0, 0.0)
+        turn = self.profile.turn
+        target = self.r1 * own if turn is None else self.r1 * shared + turn * (own - shared)
+        return nu, torch.where((own >= self.low) & below, (target + self.r0).clamp(min=0.0), 0.0)
 
     def _mixing(self, weight: Tensor, bias: Tensor) -> Tensor:
         """Couplings as one matrix [., 2 N, 2 N] that maps r [sin, cos](theta) of the senders to the receivers."""

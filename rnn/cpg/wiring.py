@@ -27,15 +27,15 @@ class Layout:
     Outputs are the body activities, left then right (2 S), then cosines and sines of the limbs' rhythms (L and L).
 
     Raises:
-        ValueError: fewer than two segments, or a limb not called `fore|hind.left|right`.
+        ValueError: no segment, or a limb not called `fore|hind.left|right`.
     """
 
     segments: int
     limbs: tuple[str, ...] = LIMBS
 
     def __post_init__(self) -> None:
-        if self.segments < 2:
-            raise ValueError(f"a body needs at least 2 segments, received {self.segments}")
+        if self.segments < 1:
+            raise ValueError(f"a body needs at least 1 segment, received {self.segments}")
         wrong = [limb for limb in self.limbs if limb not in LIMBS]
         if wrong or len(set(self.limbs)) != len(self.limbs):
             raise ValueError(f"limbs must be different names out of {LIMBS}, received {self.limbs}")
@@ -160,10 +160,11 @@ def drive_input(cell: Cell, left: Any, right: Any = None, limb: Any = 0.0, batch
 
     Args:
         cell: a pattern generator.
-        left: drive of the left side: one number, or (fore girdle, hind girdle) in the last dimension; leading
-            dimensions are batch and time.
-        right: drive of the right side; None for the same as the left.
-        limb: offset of the limb centres' drive, one number or one per limb; +4 silences all limbs.
+        left: drive of the left side: one number, one per row [B], or (fore girdle, hind girdle) per row [B, 2] (use
+            [1, 2] for the same in every row; further leading dimensions are time).
+        right: drive of the right side, likewise; None for the same as the left.
+        limb: offset of the limb centres' drive: one number, one per row [B], or one per row and limb [B, L]; +4
+            silences all limbs.
         batch: number of rows, or a shape such as (T, B).
 
     >>> from rnn.cpg import PhaseCell
@@ -175,6 +176,7 @@ def drive_input(cell: Cell, left: Any, right: Any = None, limb: Any = 0.0, batch
     zeros = cell.zeros(1)
     parts = {"drive.left": left, "drive.right": left if right is None else right, "drive.limb": limb}
     values = {name: torch.as_tensor(part).to(zeros) for name, part in parts.items()}
+    values = {name: value.unsqueeze(-1) if value.dim() == 1 else value for name, value in values.items()}
     shape = torch.broadcast_shapes(leading, *(value.shape[:-1] for value in values.values()))
     x = zeros.new_zeros(*shape, cell.input_size)
     for name, value in values.items():
