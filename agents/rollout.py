@@ -41,6 +41,8 @@ class Worlds:
     """One face for Gymnasium vector environments (SAME_STEP or NEXT_STEP autoreset) and SB3's `VecEnv`.
 
     `step` returns the observation to act on next, reward, terminated, truncated, the final observation and info.
+    `obs` and `first` are the observation to act on next and which rows start an episode with it: a loop that was
+    interrupted goes on from them.
 
     Raises:
         TypeError: the environment is neither kind of vector environment.
@@ -63,23 +65,30 @@ class Worlds:
                 "make one with gymnasium.make_vec(id, num_envs=1)"
             )
         self.num_envs: int = env.num_envs
+        self.obs: Any = None
+        self.first = np.ones(self.num_envs, dtype=bool)
 
     def reset(self, seed: int | None = None) -> Any:
         """Start every world anew and return the observations."""
+        self.first = np.ones(self.num_envs, dtype=bool)
         if self.gymnasium:
-            return self.env.reset(seed=seed)[0]
+            self.obs = self.env.reset(seed=seed)[0]
+            return self.obs
         if seed is not None:
             self.env.seed(seed)
-        return self.env.reset()
+        self.obs = self.env.reset()
+        return self.obs
 
     def step(self, action: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, Any, dict[str, Any]]:
         """Advance every world by one control step."""
         if self.gymnasium:
             obs, reward, terminated, truncated, info = self.env.step(action)
             ended = terminated | truncated
+            self.obs, self.first = obs, ended
             last = _merge(obs, info.get("final_obs"), ended)
             return obs, np.asarray(reward), terminated, truncated, last, info
         obs, reward, done, infos = self.env.step(action)
+        self.obs, self.first = obs, np.asarray(done)
         truncated = np.array(
             [bool(d and i.get("TimeLimit.truncated", False)) for d, i in zip(done, infos, strict=True)]
         )
@@ -124,9 +133,10 @@ def rollout(
         progress: label of a progress bar; None for none.
     """
     worlds = env if isinstance(env, Worlds) else Worlds(env)
-    obs = worlds.reset(seed)
+    running = start > 0 and worlds.obs is not None
+    obs = worlds.obs if running else worlds.reset(seed)
     state = actor.initial_state(worlds.num_envs) if state is None else state
-    first = np.ones(worlds.num_envs, dtype=bool)
+    first = worlds.first
     counter = tqdm(range(start, start + steps), desc=progress, disable=progress is None, leave=False)
     for step in counter:
         action, state = actor.act(obs, state, step=step, first=first)
