@@ -19,6 +19,7 @@ class NotCapturable(TypeError):
 
 
 _LEFT_OUT = {
+    "class_attributes",
     "env_fns",
     "spec",
     "metadata",
