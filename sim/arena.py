@@ -1,5 +1,6 @@
 """The worlds: land, rough, pool, shore, channel. Each is ground, perhaps water with its surface at z = 0, and light."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -7,10 +8,19 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sim.body import BodyParameters, Control, add_body
+from sim.body import WATER_DENSITY, BodyParameters, Control, add_body
 
-__all__ = ["WORLDS", "Integrator", "World", "build_spec", "get_world", "ground_height", "has_water"]
+__all__ = [
+    "WORLDS",
+    "Integrator",
+    "World",
+    "build_spec",
+    "get_world",
+    "ground_height",
+    "has_water",
+]
 
+Array = NDArray[np.float64]
 Integrator = Literal["discrete", "euler", "implicitfast", "rk4"]
 _INTEGRATORS = {
     "discrete": mujoco.mjtIntegrator.mjINT_DISCRETE,
@@ -20,22 +30,43 @@ _INTEGRATORS = {
 }
 GROUND_FRICTION = 0.05
 """The engine takes the larger friction of two touching geoms, so the animal's own decides."""
+ROUGH_SIZE, ROUGH_CELLS = 12.0, 144
+"""Half side of the rough patch, BL, and its grid; level ground surrounds it."""
 
 
 @dataclass(frozen=True)
 class World:
-    """A place; lengths in body lengths (BL), so that it fits animals of any size."""
+    """A place. Lengths are in body lengths (BL), so that it fits animals of any size; the animal starts at x = y =
+    0."""
 
     name: str
-    water: bool
+    water: bool = False
     """Whether there is water below z = 0."""
-    floor: float
+    floor: float = 0.0
     """Height of the level ground, BL."""
+    slope: float = 0.0
+    """Fall of the beach per unit of x; the ground is the higher of beach and floor."""
+    waterline: float = 0.0
+    """Where the beach meets z = 0, BL ahead of the start."""
+    bumps: float = 0.0
+    """Height of the bumps on rough ground, BL."""
+    walls: float = 0.0
+    """Half width of a channel with walls, BL; 0: none."""
+    current: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Flow of the water unless another is asked for, BL/s."""
+    texture: str = "soil"
+    """Picture of the ground."""
 
 
 WORLDS = {
-    "land": World("land", water=False, floor=0.0),
-    "pool": World("pool", water=True, floor=-2.0),
+    world.name: world
+    for world in (
+        World("land"),
+        World("rough", bumps=0.05, texture="gravel"),
+        World("pool", water=True, floor=-1.5, texture="bottom"),
+        World("shore", water=True, floor=-1.5, slope=0.1, waterline=1.5, texture="sand"),
+        World("channel", water=True, floor=-1.0, walls=1.5, current=(-0.2, 0.0, 0.0), texture="bottom"),
+    )
 }
 
 
@@ -59,6 +90,38 @@ def has_water(world: str) -> bool:
     return get_world(world).water
 
 
+def ground_height(world: str, length: float, xy: Array) -> Array:
+    """Height of the ground, m, at points `xy [..., 2]` in m, shape `[...]`, for an animal of this length.
+
+    >>> ground_height("shore", 0.1, np.array([[0.0, 0.0], [0.15, 0.0]])).round(6).tolist()
+    [0.015, 0.0]
+    """
+    place = get_world(world)
+    height = np.full(xy.shape[:-1], place.floor * length)
+    if place.slope:
+        height = np.maximum(height, place.slope * (place.waterline * length - xy[..., 0]))
+    if place.bumps:
+        grid = _bumps()
+        place_in_grid = (xy / (ROUGH_SIZE * length) + 1.0) * 0.5 * (ROUGH_CELLS - 1)
+        i, j = (np.clip(np.ceil(place_in_grid[..., k]).astype(int), 1, ROUGH_CELLS - 1) for k in (0, 1))
+        around = [grid[j, i], grid[j - 1, i], grid[j, i - 1], grid[j - 1, i - 1]]
+        height = height + place.bumps * length * np.max(around, axis=0)  # the highest corner of the cell
+    return height
+
+
+def _bumps() -> Array:
+    """Heights in [0, 1] of the rough patch, `[row (y), column (x)]`: smooth, always the same, level at its edge."""
+    rng = np.random.default_rng(2)
+    n = ROUGH_CELLS
+    f = np.fft.fftfreq(n, d=2 * ROUGH_SIZE / n)  # per BL
+    radius_sq = f[:, None] ** 2 + f[None] ** 2
+    keep = np.exp(-0.5 * radius_sq / 0.9**2) * (1 - np.exp(-0.5 * radius_sq / 0.25**2))  # bumps of about 1 BL
+    field = np.fft.ifft2(np.fft.fft2(rng.standard_normal((n, n))) * keep).real
+    edge = np.abs(np.linspace(-1, 1, n))
+    fade = np.clip((1 - np.maximum(edge[:, None], edge[None])) / 0.15, 0, 1)
+    return np.clip(0.35 + 0.25 * field / field.std(), 0, 1) * fade
+
+
 def build_spec(
     world: str = "pool",
     parameters: BodyParameters | None = None,
@@ -66,9 +129,10 @@ def build_spec(
     control: Control = "muscle",
     timestep: float = 0.002,
     integrator: Integrator = "discrete",
-    current: ArrayLike = (0.0, 0.0, 0.0),
+    current: ArrayLike | None = None,
+    look: bool = True,
 ) -> mujoco.MjSpec:
-    """Animal and world as an editable specification; water is present everywhere until `sim.water` gives it a surface.
+    """Animal and world as an editable specification; water is everywhere until `sim.water` gives it a surface.
 
     Args:
         world: Name of the world.
@@ -76,16 +140,22 @@ def build_spec(
         control: "muscle" or "joint" actuators.
         timestep: Physics step, s.
         integrator: "discrete" is the reference; see the module `sim.salamander`.
-        current: Velocity of the water, m/s, `[3]`.
+        current: Velocity of the water, m/s, `[3]`; the world's own if absent.
+        look: Add skin, textures, water surface and lights. They change nothing that moves.
 
     Raises:
-        ValueError: Unknown world, control or integrator, or a step that is not positive.
+        ValueError: Unknown world, control or integrator, a step out of range, or a current without water.
     """
     place, body = get_world(world), parameters or BodyParameters()
     if integrator not in _INTEGRATORS:
         raise ValueError(f"integrator must be one of {', '.join(_INTEGRATORS)}; received {integrator!r}")
     if not 0 < timestep <= 0.02:
         raise ValueError(f"timestep is in seconds, above 0 and at most 0.02; received {timestep}")
+    flow = np.multiply(place.current, body.length) if current is None else np.asarray(current, float)
+    if flow.shape != (3,) or not np.isfinite(flow).all():
+        raise ValueError(f"current is a velocity (x, y, z) in m/s; received {flow}")
+    if flow.any() and not place.water:
+        raise ValueError(f"a current needs water, and {world!r} has none; take pool, shore or channel")
     spec = mujoco.MjSpec()
     spec.modelname = f"salamander in {world}"
     spec.compiler.degree = False
@@ -94,26 +164,169 @@ def build_spec(
     option.cone, option.impratio, option.noslip_iterations = mujoco.mjtCone.mjCONE_PYRAMIDAL, 1.0, 5
     option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE  # the sparse Newton Hessian of MuJoCo 4.0.0 is wrong
     # No viscosity: its linear drag cannot be scaled by the submerged fraction.
-    option.density, option.viscosity = (1000.0 if place.water else 0.0), 0.0
-    option.wind = np.asarray(current, float)
-    _add_ground(spec, place, body.length)
+    option.density, option.viscosity, option.wind = (WATER_DENSITY if place.water else 0.0), 0.0, flow
+    _add_ground(spec, place, body.length, look)
     add_body(spec, body, control, water=place.water)
+    if look:
+        _add_look(spec, place, body.length)
     return spec
 
 
-def _add_ground(spec: mujoco.MjSpec, world: World, length: float) -> None:
-    spec.worldbody.add_geom(
-        name="ground",
-        type=mujoco.mjtGeom.mjGEOM_PLANE,
-        size=[0, 0, 0.1],
-        pos=[0, 0, world.floor * length],
-        contype=0,
-        conaffinity=1,
-        friction=[GROUND_FRICTION, 0.0, 0.0],
-        solref=[0.01, 1.0],
+def _add_ground(spec: mujoco.MjSpec, world: World, length: float, look: bool) -> None:
+    material = {"material": "ground"} if look else {}
+
+    def add(name: str, **options: object) -> None:
+        spec.worldbody.add_geom(
+            name=name,
+            contype=0,
+            conaffinity=1,
+            castshadow=False,
+            friction=[GROUND_FRICTION, 0.0, 0.0],
+            solref=[0.01, 1.0],
+            **(material | options),
+        )
+
+    plane = mujoco.mjtGeom.mjGEOM_PLANE
+    add("ground", type=plane, size=[0, 0, 0.1], pos=[0, 0, world.floor * length])
+    if world.slope:
+        tilt = 0.5 * math.atan(world.slope)
+        add(
+            "beach",
+            type=plane,
+            size=[0, 0, 0.1],
+            pos=[world.waterline * length, 0, 0],
+            quat=[math.cos(tilt), 0, math.sin(tilt), 0],
+        )
+    if world.bumps:
+        half = ROUGH_SIZE * length
+        spec.add_hfield(
+            name="bumps",
+            nrow=ROUGH_CELLS,
+            ncol=ROUGH_CELLS,
+            size=[half, half, world.bumps * length, 0.05 * length],
+            userdata=_bumps().ravel().tolist(),
+        )
+        # Sunk by a hair, so that its level edge leaves the plane to carry the animal.
+        add("bumps", type=mujoco.mjtGeom.mjGEOM_HFIELD, hfieldname="bumps", pos=[0, 0, -1e-4 * length])
+    for side, name in ((1.0, "left"), (-1.0, "right")):
+        if world.walls:
+            add(
+                f"wall.{name}",
+                type=plane,
+                size=[0, 0, 0.1],
+                pos=[0, side * world.walls * length, 0],
+                quat=[math.sqrt(0.5), side * math.sqrt(0.5), 0, 0],
+                rgba=[0, 0, 0, 0],
+            )
+
+
+def _add_look(spec: mujoco.MjSpec, world: World, length: float) -> None:
+    from sim.paint import paint
+    from sim.skin import add_skin
+
+    assets = {f"{name}.png": paint(name) for name in ("newt", "fin", world.texture)}
+    if world.water:
+        assets["water.png"] = paint("water")
+    if world.walls:
+        assets["soil.png"] = paint("soil")
+    spec.assets = assets
+
+    def material(name: str, picture: str, **options: object) -> None:
+        spec.add_texture(
+            name=name, type=mujoco.mjtTexture.mjTEXTURE_2D, file=f"{picture}.png", content_type="image/png"
+        )
+        added = spec.add_material(name=name, **options)
+        added.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = name
+
+    per_metre = 1.0 / (2.2 * length)  # a picture covers 2.2 body lengths
+    ground = dict(texuniform=True, specular=0.1, shininess=0.1)
+    material("newt", "newt", specular=0.5, shininess=0.55)
+    material("fin", "fin", specular=0.4, shininess=0.5)
+    material("ground", world.texture, texrepeat=[per_metre, per_metre], **ground)
+    add_skin(spec, length)
+    if world.walls:
+        material("bank", "soil", texrepeat=[per_metre, per_metre], **ground)
+    if world.water:
+        material(
+            "water",
+            "water",
+            rgba=[0.75, 0.95, 1.0, 0.34],
+            texrepeat=[0.6 * per_metre, 0.6 * per_metre],
+            texuniform=True,
+            specular=0.9,
+            shininess=0.9,
+            reflectance=0.15,
+        )
+        spec.worldbody.add_geom(
+            name="water",
+            type=mujoco.mjtGeom.mjGEOM_PLANE,
+            size=[0, world.walls * length, 0.1],
+            contype=0,
+            conaffinity=0,
+            material="water",
+            castshadow=False,
+            group=1,
+        )
+    _add_banks(spec, world, length)
+    _add_light(spec, length)
+
+
+def _add_banks(spec: mujoco.MjSpec, world: World, length: float) -> None:
+    """Grassy banks at the walls of the channel."""
+    for side, name in ((1.0, "left"), (-1.0, "right")):
+        if world.walls:
+            wide, tall, long = 15 * length, 0.5 * (0.12 - world.floor) * length, 80 * length
+            spec.worldbody.add_geom(
+                name=f"bank.{name}",
+                type=mujoco.mjtGeom.mjGEOM_BOX,
+                size=[long, wide, tall],
+                pos=[0, side * (world.walls * length + wide), world.floor * length + tall],
+                material="bank",
+                castshadow=False,
+                contype=0,
+                conaffinity=0,
+                group=1,
+            )
+
+
+def _add_light(spec: mujoco.MjSpec, length: float) -> None:
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=[0.36, 0.58, 0.82],
+        rgb2=[0.88, 0.93, 0.95],
+        width=256,
+        height=1536,
     )
-
-
-def ground_height(world: str, length: float, xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Height of the ground, m, at points `xy [..., 2]`, shape `[...]`."""
-    return np.full(xy.shape[:-1], get_world(world).floor * length)
+    visual = spec.visual
+    visual.headlight.ambient = [0.32, 0.32, 0.33]
+    visual.headlight.diffuse = [0.28, 0.28, 0.28]
+    visual.headlight.specular = [0.1, 0.1, 0.1]
+    visual.rgba.haze = [0.88, 0.93, 0.95, 1]
+    visual.map.shadowclip = 6 * length
+    visual.quality.shadowsize = 2048
+    visual.map.znear, visual.map.zfar = 0.02, 100.0
+    spec.stat.extent = 2.5 * length
+    directional = mujoco.mjtLightType.mjLIGHT_DIRECTIONAL
+    head, follow = spec.body("link.0"), mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM  # so that the shadow map follows too
+    sun = np.array([-0.45, 0.5, -1.0])
+    head.add_light(
+        name="sun",
+        type=directional,
+        mode=follow,
+        pos=-8 * length * sun,
+        dir=sun,
+        diffuse=[0.62, 0.60, 0.54],
+        specular=[0.5, 0.5, 0.45],
+        castshadow=True,
+    )
+    spec.worldbody.add_light(
+        name="skylight",
+        type=directional,
+        pos=[0, 0, 20 * length],
+        dir=[0.5, -0.4, -0.7],
+        diffuse=[0.13, 0.15, 0.19],
+        specular=[0, 0, 0],
+        castshadow=False,
+    )

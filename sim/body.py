@@ -27,6 +27,8 @@ TISSUE_DENSITY = 1055.0
 to function", Gans, 1982)."""
 WATER_DENSITY = 1000.0
 """kg/m^3."""
+LUNGS = (1, 2, 3)
+"""Links that hold the lungs: the trunk."""
 SERVO_STIFFNESS = 10.0
 """Servo gain kp as a multiple of the muscle's beta: about 47 Hz, which tracks cycles of 4 Hz to a degree or two and
 still lets
@@ -95,8 +97,8 @@ def add_body(spec: mujoco.MjSpec, parameters: BodyParameters, control: Control, 
     """Add the animal to a specification, at the origin, facing +x, with its actuators and touch sensors.
 
     Each axial link is an ellipsoid, each limb two capsules and a foot. Only links and feet touch the ground; links and
-    limbs feel water. The lungs are a light body fixed to the trunk that carries the air's share of the buoyancy, above
-    the centre of mass, so that a floating animal rights itself.
+    limbs feel water. The lungs are light bodies fixed inside the trunk that carry the air's share of the buoyancy,
+    above the centre of mass, so that a floating animal rights itself.
 
     Raises:
         ValueError: `control` is neither "muscle" nor "joint".
@@ -212,32 +214,34 @@ def _add_limb(spec: mujoco.MjSpec, links: list[mujoco.MjsBody], limb: str, param
 
 
 def _add_lungs(links: list[mujoco.MjsBody], parameters: BodyParameters) -> None:
-    """A hundredth of the trunk link's mass at the level of the whole body's centre, above it by a quarter of its
-    height.
+    """A light body fixed inside each trunk link, halfway between its centre and its back, that holds the link's air.
 
-    Its geom is a point: a body without an ellipsoid would be given drag by the engine's other fluid model.
+    Its geom is nearly a point: a body without an ellipsoid would be given drag by the engine's other fluid model.
     """
-    L, host = parameters.length, 3
-    centre = float(anatomy.LINK_MASSES @ anatomy.LINK_CENTRES / anatomy.LINK_MASSES.sum())
-    lungs = links[host].add_body(
-        name="lungs",
-        pos=[-(centre - anatomy.JOINT_X[host - 1]) * L, 0, 0.25 * 0.5 * anatomy.LINK_EXTENTS[host, 2] * L],
-    )
-    mass = 0.01 * anatomy.LINK_MASSES[host] * parameters.scale**3
-    _geom(lungs, "lungs", parameters, size=[0.001 * L, 0, 0], mass=float(mass), in_water=True)
+    L, starts = parameters.length, anatomy.JOINT_X
+    for i in LUNGS:
+        behind = (anatomy.LINK_CENTRES[i] - starts[i - 1]) * L
+        up = 0.25 * anatomy.LINK_EXTENTS[i, 2] * L
+        lungs = links[i].add_body(name=f"lungs.{i}", pos=[-behind, 0, up])
+        mass = 0.01 * anatomy.LINK_MASSES[i] * parameters.scale**3
+        _geom(lungs, f"lungs.{i}", parameters, size=[0.001 * L, 0, 0], mass=float(mass), in_water=True)
 
 
 def _set_buoyancy(spec: mujoco.MjSpec, parameters: BodyParameters) -> None:
     r"""Gravity compensation of the submerged body: water displaced over own mass, \(\rho_w / \rho\).
 
-    Tissue displaces its own volume; the lungs displace what the mean density leaves.
+    Every link with its lungs has the mean density, so that bending the body shifts weight and lift alike; in the
+    trunk the flesh has the density of tissue, and the lungs displace the rest. Limbs have the density of tissue.
     """
     tissue = max(TISSUE_DENSITY, parameters.density)
     mass = {b.name: sum(g.mass for g in b.geoms) for b in spec.bodies if b.name != "world"}
-    air = sum(mass.values()) * (1.0 / parameters.density - 1.0 / tissue)
+    displaced = {name: m / (parameters.density if name.startswith("link") else tissue) for name, m in mass.items()}
+    for i in LUNGS:
+        flesh, lungs = f"link.{i}", f"lungs.{i}"
+        displaced[flesh] = mass[flesh] / tissue
+        displaced[lungs] = (mass[flesh] + mass[lungs]) / parameters.density - displaced[flesh]
     for name, m in mass.items():
-        displaced = m / tissue + (air if name == "lungs" else 0.0)
-        spec.body(name).gravcomp = WATER_DENSITY * displaced / m
+        spec.body(name).gravcomp = WATER_DENSITY * displaced[name] / m
 
 
 def _add_muscle_pair(spec: mujoco.MjSpec, joint: mujoco.MjsJoint, gains: NDArray[np.float64], index: int) -> None:
@@ -278,7 +282,7 @@ def _add_servo(spec: mujoco.MjSpec, name: str, gains: NDArray[np.float64], limit
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Write the model as MJCF; water worlds are exported fully submerged, since MJCF knows no water surface."""
+    """Write the model and its pictures as MJCF; there all is under water or dry, since MJCF knows no water surface."""
     from sim.arena import WORLDS, build_spec
 
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -289,8 +293,13 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     spec = build_spec(args.world, BodyParameters(length=args.length), control=args.control)
     spec.compile()
-    args.out.write_text(spec.to_xml())
-    print(f"wrote {args.out}")
+    try:
+        args.out.write_text(spec.to_xml())
+        for name, picture in spec.assets.items():
+            (args.out.parent / name).write_bytes(picture)
+    except OSError as error:
+        raise SystemExit(f"--out must be in a folder that can be written to: {error}") from error
+    print(f"wrote {args.out}, and beside it {', '.join(sorted(spec.assets))}")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ several times faster in water and needs checking against it; `rk4` and large ste
 """
 
 import math
+from functools import cached_property
+from typing import Any
 
 import mujoco
 import mujoco.batch
@@ -15,11 +17,14 @@ from numpy.typing import ArrayLike, NDArray
 from sim import anatomy
 from sim.arena import Integrator, build_spec, get_world, ground_height
 from sim.body import BodyParameters, Control
+from sim.randomise import Randomisation, Randomiser
 from sim.water import Water
 
 __all__ = ["Salamander"]
 
 Array = NDArray[np.float64]
+_DERIVED = ("xpos", "xquat", "xmat", "xipos", "cvel", "subtree_com", "site_xpos", "sensordata", "qfrc_actuator")
+_OWN_STATE = ("water_level", "diverged", "_warned", "_previous_com", "_velocity", "_heading", "_yaw_rate")
 _MAX_SPEED = 1e4
 """A generalised velocity beyond this, m/s or rad/s, counts as divergence."""
 
@@ -33,15 +38,17 @@ class Salamander:
 
     Args:
         num_worlds: How many worlds, B.
-        world: "land", "rough", "pool", "shore" or "channel".
+        world: "land", "rough", "pool", "shore" or "channel"; see `sim.arena`.
         length: Total length of the animal, m; ignored if `body` is given.
         control: "muscle": the action is 48 activations >= 0 (`anatomy.MUSCLE_NAMES`); "joint": 24 target angles, rad.
         timestep: Physics step, s.
         control_period: Time that one `step` lasts, s, a multiple of `timestep`.
         integrator: "discrete", "euler", "implicitfast" or "rk4".
         threads: Worker threads; all processors if None.
-        current: Velocity of the water, m/s, `[3]`.
+        current: Velocity of the water, m/s, `[3]`; the world's own if None.
+        barrier: A stretch of contrary flow, `(start x, stop x, speed)`, m and m/s.
         body: Parameters of the animal beyond its length.
+        randomise: Ranges that every reset with an `rng` draws the worlds' physics from.
 
     Raises:
         ValueError: Impossible parameters, unknown names, or a control period that is no multiple of the step.
@@ -63,8 +70,10 @@ class Salamander:
         control_period: float = 0.01,
         integrator: Integrator = "discrete",
         threads: int | None = None,
-        current: ArrayLike = (0.0, 0.0, 0.0),
+        current: ArrayLike | None = None,
+        barrier: tuple[float, float, float] | None = None,
         body: BodyParameters | None = None,
+        randomise: Randomisation | None = None,
     ) -> None:
         if num_worlds < 1:
             raise ValueError(f"num_worlds must be at least 1; received {num_worlds}")
@@ -76,49 +85,61 @@ class Salamander:
         self.body = body or BodyParameters(length=length)
         self.world, self.num_worlds, self.control = world, num_worlds, control
         self.dt, self.length = control_period, self.body.length
-        self.spec = build_spec(
-            world, self.body, control=control, timestep=timestep, integrator=integrator, current=current
+        self._settings: dict[str, Any] = dict(
+            control=control, timestep=timestep, integrator=integrator, current=current
         )
-        self.model: mujoco.MjModel = self.spec.compile()
-        self.mass = float(self.model.body_mass.sum())
-        self.batch = mujoco.batch.Batch(self.model, num_worlds, threads or 0)
+        physics = build_spec(world, self.body, **self._settings, look=False).compile()
+        self.mass = float(physics.body_mass.sum())
+        self.batch = mujoco.batch.Batch(physics, num_worlds, threads or 0)
+        place = get_world(world)
+        if barrier is not None and not (place.water and len(barrier) == 3 and barrier[0] < barrier[1]):
+            raise ValueError(
+                f"barrier is (start x, stop x, speed), start < stop, in a world with water; received {barrier}"
+            )
         self.water_level = np.zeros(num_worlds)
         """Height of the water surface in each world, m, `[B]`; minus infinity: dry. Takes effect at the next step."""
-        self.water = Water(self.batch, self.water_level) if get_world(world).water else None
         self.diverged = np.zeros(num_worlds, dtype=bool)
         """Worlds whose physics blew up in the last step, `[B]`; reset them before going on."""
         self._lead = 0.5 * control_period + timestep
         self._bind()
+        self.water = Water(self.batch, self._derived, self.water_level, barrier) if place.water else None
+        self._randomiser = Randomiser(self.batch, randomise, self.water) if randomise else None
         self.reset()
 
     def _bind(self) -> None:
-        batch, model = self.batch, self.model
+        batch, model, B = self.batch, self.batch.model, self.num_worlds
         self._qpos, self._qvel, self._ctrl = (batch.bind(name) for name in ("qpos", "qvel", "ctrl"))
-        self._external = batch.bind("xfrc_applied")
-        self._time, self._warnings = batch.bind("time"), batch.warning[..., 1]
-        self._xpos, self._xquat = batch.bind("xpos"), batch.bind("xquat")
-        self._xmat, self._xipos = batch.bind("xmat"), batch.bind("xipos")
-        self._site, self._touch = batch.bind("site_xpos"), batch.bind("sensordata")
-        self._com, self._torque = batch.bind("subtree_com"), batch.bind("qfrc_actuator")
+        self._external, self._warnings = batch.bind("xfrc_applied"), batch.warning[..., 1]
+        # Copies of what the engine last derived, so that a stored state can bring them back too.
+        self._bound = {name: batch.bind(name) for name in _DERIVED}
+        self._derived = {name: values.copy() for name, values in self._bound.items()}
+        self._xpos, self._xquat, self._xmat, self._xipos = (
+            self._derived[k] for k in ("xpos", "xquat", "xmat", "xipos")
+        )
+        self._site, self._sensor = self._derived["site_xpos"], self._derived["sensordata"]
+        self._com, self._torque = self._derived["subtree_com"], self._derived["qfrc_actuator"]
         bodies = [model.body(name).id for name in anatomy.LINK_NAMES]
         self._links, self._root = np.array(bodies), bodies[0]
+        self._shoulder, self._hip = bodies[1], bodies[4]
+        # Limbs hang between the links in the engine's tree, so its order of joints differs from anatomy's.
         joints = [model.joint(name) for name in anatomy.JOINT_NAMES]
         self._q = np.array([j.qposadr[0] for j in joints])
         self._v = np.array([j.dofadr[0] for j in joints])
-        # Limbs hang between the links in the engine's tree, so the order differs from anatomy's.
         self._feet = np.array([model.site(f"foot.{limb}").id for limb in anatomy.LIMB_NAMES])
-        self._shoulder, self._hip = bodies[1], bodies[4]
-        contact = np.flatnonzero((model.geom_contype > 0) & (model.geom_bodyid > 0))
-        self._touching = contact
-        self._geom_position = batch.bind("geom_xpos")
-        self._geom_matrix = batch.bind("geom_xmat")
-        self._warned = np.zeros(self.num_worlds, dtype=np.int64)
-        self._previous_com = np.zeros((self.num_worlds, 3))
-        self._previous_heading = np.zeros(self.num_worlds)
-        self._velocity = np.zeros((self.num_worlds, 3))
-        self._yaw_rate = np.zeros(self.num_worlds)
-        self._heading = np.zeros(self.num_worlds)
-        self._action_shape = (self.num_worlds, model.nu)
+        self._touching = np.flatnonzero((model.geom_contype > 0) & (model.geom_bodyid > 0))
+        self._warned = np.zeros(B, dtype=np.int64)
+        self._previous_com, self._velocity = np.zeros((B, 3)), np.zeros((B, 3))
+        self._heading, self._yaw_rate = np.zeros(B), np.zeros(B)
+
+    @cached_property
+    def model(self) -> mujoco.MjModel:
+        """The animal in its world with skin, water and light, for rendering; the physics runs on a bare copy."""
+        return build_spec(self.world, self.body, **self._settings).compile()
+
+    @property
+    def action_shape(self) -> tuple[int, int]:
+        """Worlds and actuators: `(B, 48)` or `(B, 24)`."""
+        return self.num_worlds, self.batch.model.nu
 
     # --- Acting -------------------------------------------------------------------------------------------------
 
@@ -153,40 +174,58 @@ class Salamander:
         ids = np.flatnonzero(chosen)
         if not ids.size:
             return
-        place = get_world(self.world)
         start = np.zeros((B, 2)) if position is None else np.asarray(position, float)
-        if start.shape[-1:] not in ((2,), (3,)):
+        if start.shape[-1:] not in ((2,), (3,)) or start.ndim > 2:
             raise ValueError(f"position is (x, y) or (x, y, z) in m; received shape {start.shape}")
         start = np.broadcast_to(start, (B, start.shape[-1]))[ids]
-        angles = self._posture(pose, swim=place.water)[ids]
+        generator = None if rng is None else np.random.default_rng(rng)
+        angles = self._posture(pose, start, ids)
         if noise:
-            if rng is None:
+            if generator is None:
                 raise ValueError("noise on the pose needs rng, a generator or a seed")
-            angles = angles + np.random.default_rng(rng).normal(0.0, noise, angles.shape)
+            angles = angles + generator.normal(0.0, noise, angles.shape)
         turn = np.broadcast_to(np.asarray(heading, float), (B,))[ids]
         if not (np.isfinite(start).all() and np.isfinite(angles).all() and np.isfinite(turn).all()):
             raise ValueError("position, heading and pose must be finite")
-        self.batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
-        self._qpos[np.ix_(ids, self._q)] = angles
-        self._qpos[ids, 0:2] = start[:, :2]
-        self._qpos[ids, 3], self._qpos[ids, 6] = np.cos(turn / 2), np.sin(turn / 2)
-        self._qpos[ids, 2] = start[:, 2] if start.shape[1] == 3 else 0.0
-        self.batch.forward(ids, stage=mujoco.mjtStage.mjSTAGE_POS)
-        if start.shape[1] == 2:
-            self._qpos[ids, 2] = self._resting_height(ids)
-        self.batch.forward(ids, stage=mujoco.mjtStage.mjSTAGE_VEL)
-        if self.water:
-            self.water.update(force=True)
-        self.batch.forward(ids)
+        if self._randomiser and generator is not None:
+            self._randomiser.draw(ids, generator)
+        self._place(ids, start, turn, angles)
         self.diverged[ids] = False
         self._warned[ids] = self._warnings[ids].sum(axis=1)
         self._previous_com[ids] = self._com[ids, self._root]
-        self._heading[ids] = self._previous_heading[ids] = self._trunk_heading()[ids]
+        self._heading[ids] = self._trunk_heading()[ids]
         self._velocity[ids] = self._yaw_rate[ids] = 0.0
 
-    def _posture(self, pose: str | ArrayLike | None, *, swim: bool) -> Array:
+    def _place(self, ids: NDArray[np.intp], start: Array, heading: Array, angles: Array) -> None:
+        """Write positions of the worlds `ids`, find the height of rest, and derive everything anew."""
+        batch, qpos = self.batch, self._qpos
+        batch.reset(ids, stage=mujoco.mjtStage.mjSTAGE_NONE)
+        slope = get_world(self.world).slope
+        on_beach = self._ground(start) > -0.1 * self.length
+        tilt = np.where(on_beach, 0.5 * math.atan(slope), 0.0) if start.shape[1] == 2 else np.zeros(len(ids))
+        yaw = 0.5 * heading
+        qpos[ids, 3], qpos[ids, 4] = np.cos(tilt) * np.cos(yaw), np.sin(tilt) * np.sin(yaw)
+        qpos[ids, 5], qpos[ids, 6] = np.sin(tilt) * np.cos(yaw), np.cos(tilt) * np.sin(yaw)
+        qpos[ids, :2], qpos[ids, 2] = start[:, :2], start[:, 2] if start.shape[1] == 3 else 0.0
+        qpos[np.ix_(ids, self._q)] = angles
+        batch.forward(ids, stage=mujoco.mjtStage.mjSTAGE_POS)
+        if start.shape[1] == 2:
+            qpos[ids, 2] = self._resting_height(ids)
+        batch.forward(ids)
+        for name, values in self._bound.items():
+            self._derived[name][ids] = values[ids]
+        if self.water:
+            self.water.measure(ids)
+
+    def _ground(self, points: Array) -> Array:
+        return ground_height(self.world, self.length, points[..., :2])
+
+    def _posture(self, pose: str | ArrayLike | None, start: Array, ids: NDArray[np.intp]) -> Array:
+        """Joint angles of the worlds `ids`, `[ids, 24]`."""
         if pose is None:
-            pose = "swim" if swim else "walk"
+            afloat = self.water_level[ids] - self._ground(start) > 0.1 * self.length
+            swims = afloat & get_world(self.world).water
+            return np.where(swims[:, None], anatomy.SWIM_REST, anatomy.WALK_REST)
         if isinstance(pose, str):
             if pose not in ("walk", "swim"):
                 raise ValueError(f"pose must be 'walk', 'swim' or 24 joint angles in rad; received {pose!r}")
@@ -194,23 +233,20 @@ class Salamander:
         angles = np.asarray(pose, float)
         if angles.shape not in ((24,), (self.num_worlds, 24)):
             raise ValueError(f"a pose has shape (24,) or ({self.num_worlds}, 24); received {angles.shape}")
-        return np.broadcast_to(angles, (self.num_worlds, 24))
+        return np.broadcast_to(angles, (self.num_worlds, 24))[ids]
 
     def _resting_height(self, ids: NDArray[np.intp]) -> Array:
-        """Height of the root at which nothing touches the ground and the trunk floats with its back just out."""
-        model, geoms = self.model, self._touching
-        centre = self._geom_position[ids][:, geoms]
-        up = self._geom_matrix[ids][:, geoms, 6:9]
-        size = np.where(
-            (model.geom_type[geoms] == mujoco.mjtGeom.mjGEOM_SPHERE)[:, None],
-            model.geom_size[geoms, :1],
-            model.geom_size[geoms],
-        )
+        """Height of the root at which nothing touches the ground, and the trunk floats with its back just out."""
+        model, geoms = self.batch.model, self._touching
+        centre = self.batch.bind("geom_xpos")[ids][:, geoms]
+        up = self.batch.bind("geom_xmat")[ids][:, geoms, 6:9]
+        round_ = (model.geom_type[geoms] == mujoco.mjtGeom.mjGEOM_SPHERE)[:, None]
+        size = np.where(round_, model.geom_size[geoms, :1], model.geom_size[geoms])
         half = np.sqrt(((up * size) ** 2).sum(axis=-1))
-        ground = ground_height(self.world, self.length, centre[..., :2])
-        stand = (ground - (centre[..., 2] - half)).max(axis=1)
-        afloat = self.water_level[ids] - 0.02 * self.length if self.water else np.full(len(ids), -np.inf)
-        return np.maximum(stand, afloat)
+        stand = (self._ground(centre) - (centre[..., 2] - half)).max(axis=1)
+        if self.water is None:
+            return stand
+        return np.maximum(stand, self.water_level[ids] - 0.02 * self.length)
 
     def step(self, action: ArrayLike) -> None:
         """Advance every world by one control period under a constant action.
@@ -223,10 +259,10 @@ class Salamander:
             ValueError: Wrong shape, NaN or infinity; no world has moved then.
         """
         values = np.asarray(action, dtype=np.float64)
-        if values.shape != self._action_shape:
-            if self.num_worlds > 1 or values.shape != self._action_shape[1:]:
+        if values.shape != self.action_shape:
+            if self.num_worlds > 1 or values.shape != self.action_shape[1:]:
                 raise ValueError(
-                    f"a {self.control} action has shape {self._action_shape} (worlds, actuators); "
+                    f"a {self.control} action has shape {self.action_shape} (worlds, actuators); "
                     f"received {values.shape}"
                 )
         if not np.isfinite(values).all():
@@ -240,18 +276,67 @@ class Salamander:
         self._after_step()
 
     def _after_step(self) -> None:
+        for name, values in self._bound.items():
+            np.copyto(self._derived[name], values)
         warned = self._warnings.sum(axis=1)
-        fast = np.abs(self._qvel).max(axis=1)
-        np.logical_or(warned != self._warned, ~(fast < _MAX_SPEED), out=self.diverged)
+        slow_enough = np.abs(self._qvel).max(axis=1) < _MAX_SPEED  # false for NaN
+        np.logical_or(warned != self._warned, ~slow_enough, out=self.diverged)
         self._warned[:] = warned
         com = self._com[:, self._root]
         np.subtract(com, self._previous_com, out=self._velocity)
         self._velocity /= self.dt
         self._previous_com[:] = com
-        self._previous_heading[:] = self._heading
-        self._heading[:] = self._trunk_heading()
-        change = self._heading - self._previous_heading
-        self._yaw_rate[:] = (change - 2 * math.pi * np.round(change / (2 * math.pi))) / self.dt
+        heading = self._trunk_heading()
+        turned = heading - self._heading
+        self._yaw_rate[:] = (turned - 2 * math.pi * np.round(turned / (2 * math.pi))) / self.dt
+        self._heading[:] = heading
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that the future depends on, as arrays: `set_state` continues from it bit for bit."""
+        own = {name: getattr(self, name).copy() for name in _OWN_STATE}
+        state = {"engine": self.batch.state.copy(), "warnings": self.batch.warning.copy(), "own": own}
+        state["derived"] = {name: values.copy() for name, values in self._derived.items()}
+        if self.water:
+            state["water"] = {"fraction": self.water.fraction.copy(), "current": self.water.current.copy()}
+        if self._randomiser:
+            state["factors"] = {name: values.copy() for name, values in self._randomiser.factors.items()}
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Return to a state that a simulation of the same construction gave.
+
+        Raises:
+            ValueError: It is of another number of worlds or another animal.
+        """
+        if np.shape(state["engine"]) != self.batch.state.shape:
+            raise ValueError(
+                f"the state is of shape {np.shape(state['engine'])}, this simulation's is {self.batch.state.shape}"
+            )
+        self.batch.state[:], self.batch.warning[:] = state["engine"], state["warnings"]
+        for name, values in state["own"].items():
+            getattr(self, name)[:] = values
+        for name, values in state["derived"].items():
+            self._derived[name][:] = values
+        if self.water:
+            self.water.fraction[:], self.water.current[:] = state["water"]["fraction"], state["water"]["current"]
+        if self._randomiser:
+            for name, values in state["factors"].items():
+                self._randomiser.factors[name][:] = values
+            self._randomiser.write(np.arange(self.num_worlds))
+
+    def set_current(self, current: ArrayLike) -> None:
+        """Change the flow of the water from the next step on.
+
+        Args:
+            current: m/s, `[3]` or `[B, 3]`.
+
+        Raises:
+            ValueError: There is no water, or the values are not finite.
+        """
+        flow = np.asarray(current, float)
+        if self.water is None or not np.isfinite(flow).all():
+            raise ValueError(f"a current needs a world with water and finite values; received {flow} in {self.world!r}")
+        self.water.current[:] = flow
 
     def push(self, force: ArrayLike, link: str = "link.2") -> None:
         """Pull at a link's centre of mass with a constant force until it is changed; zero lets go.
@@ -262,14 +347,14 @@ class Salamander:
         """
         if link not in anatomy.LINK_NAMES:
             raise ValueError(f"link must be one of {anatomy.LINK_NAMES}; received {link!r}")
-        self._external[:, self.model.body(link).id, :3] = np.asarray(force, float)
+        self._external[:, self.batch.model.body(link).id, :3] = np.asarray(force, float)
 
     # --- Measurements -------------------------------------------------------------------------------------------
 
     @property
     def time(self) -> Array:
         """Simulated time since each world's reset, s, `[B]`."""
-        return self._time.copy()
+        return self.batch.bind("time").copy()
 
     def qpos(self) -> Array:
         """Generalised positions of the engine, `[B, nq]`: what a film needs."""
@@ -297,11 +382,11 @@ class Salamander:
 
     def touch(self) -> Array:
         """Normal force on each foot, N, `[B, 4]`, ordered as `anatomy.LIMB_NAMES`."""
-        return self._touch[:, :4].copy()
+        return self._sensor[:, :4].copy()
 
     def foot_contact(self) -> NDArray[np.bool_]:
         """Whether each foot touches the ground, `[B, 4]`."""
-        return self._touch[:, :4] > 0.0
+        return self._sensor[:, :4] > 0.0
 
     def _trunk_heading(self) -> Array:
         axis = self._xpos[:, self._shoulder] - self._xpos[:, self._hip]

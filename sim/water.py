@@ -46,66 +46,87 @@ class Water:
 
     Args:
         batch: The simulations; the model has density 1000, viscosity 0 and a non-zero gravcomp on every body.
-        level: Height of the water surface in each world, m, `[B]`, kept by reference; minus infinity is a world
-            without water.
+        derived: Body poses and velocities by MuJoCo's names: "xpos", "xmat", "cvel", "subtree_com", `[B, bodies, ...]`.
+        level: Height of the water surface in each world, m, `[B]`; minus infinity is a world without water.
+        barrier: `(start, stop, speed)`: between these x, m, the water flows towards -x by this much more, m/s.
+
+    `level` and `current` are read at every update, so they may be written to between steps.
     """
 
-    def __init__(self, batch: mujoco.batch.Batch, level: Array) -> None:
+    def __init__(
+        self,
+        batch: mujoco.batch.Batch,
+        derived: dict[str, Array],
+        level: Array,
+        barrier: tuple[float, float, float] | None = None,
+    ) -> None:
         model = batch.model
         wet = np.flatnonzero(model.geom_fluid[:, 0] > 0)
         bodies = model.geom_bodyid[wet]
         if model.opt.viscosity != 0 or not model.body_gravcomp[bodies].all() or len(set(bodies)) != len(bodies):
             raise ValueError("water needs viscosity 0, a non-zero gravcomp and one fluid geom on each of its bodies")
-        self.level = level
-        self._model, self._wet, self._bodies = model, wet, bodies
         self._first, self._stop = int(bodies.min()), int(bodies.max()) + 1
         if self._stop - self._first != len(bodies):
             raise ValueError("the bodies of an animal must follow one another")
-        order = np.argsort(bodies)
-        self._wet = wet[order]
+        self.level, self.barrier = level, barrier
+        self._wet = wet[np.argsort(bodies)]
         self._semi_axes_sq = np.array([_semi_axes(model, int(g)) ** 2 for g in self._wet])
         self._centre = model.geom_pos[self._wet]
-        self._position, self._matrix = batch.bind("xpos"), batch.bind("xmat")
-        self._cvel, self._subtree_com = batch.bind("cvel"), batch.bind("subtree_com")
+        self._position, self._matrix = derived["xpos"], derived["xmat"]
+        self._cvel, self._subtree_com = derived["cvel"], derived["subtree_com"]
         self._fluid, self._gravcomp = batch.expand("geom_fluid"), batch.expand("body_gravcomp")
-        self.full_fluid = np.repeat(model.geom_fluid[None, self._wet, 1:], batch.nsim, axis=0)
-        """Coefficients of the wholly submerged parts, `[B, parts, 11]`; change them per world at will."""
-        self.full_buoyancy = np.repeat(model.body_gravcomp[None, self._first : self._stop], batch.nsim, axis=0)
-        """Weight of the displaced water over own weight, `[B, parts]`; change it per world at will."""
+        self._wind = batch.expand("opt.wind")
+        self.current = self._wind.copy()
+        """Velocity of the water, m/s, `[B, 3]`."""
+        self.base_fluid, self.base_buoyancy = model.geom_fluid[self._wet, 1:], model.body_gravcomp[self._parts].copy()
+        self.full_fluid = np.repeat(self.base_fluid[None], batch.nsim, axis=0)
+        """Coefficients of the wholly submerged parts, `[B, parts, 11]`."""
+        self.full_buoyancy = np.repeat(self.base_buoyancy[None], batch.nsim, axis=0)
+        """Weight of the displaced water over own weight, `[B, parts]`."""
         names = [model.body(b).name for b in range(self._first, self._stop)]
         self.fraction = np.ones((batch.nsim, len(names)))
         """Submerged fractions used in the last step, `[B, parts]`."""
-        self.links = [names.index(name) for name in LINK_NAMES]
+        self.links = np.array([names.index(name) for name in LINK_NAMES])
         """Which parts are the axial links, head first."""
-        if "lungs" in names:  # a point; it is as deep under water as the link around it
-            lungs, host = names.index("lungs"), names.index(model.body(model.body("lungs").parentid[0]).name)
-            self._semi_axes_sq[lungs] = self._semi_axes_sq[host]
+        for part, name in enumerate(names):  # lungs are as deep under water as the link around them
+            if name.startswith("lungs"):
+                host = names.index(model.body(int(model.body(name).parentid[0])).name)
+                self._semi_axes_sq[part] = self._semi_axes_sq[host]
+                self._centre[part] = self._centre[host] - model.body_pos[self._first + part]
+
+    @property
+    def _parts(self) -> slice:
+        return slice(self._first, self._stop)
 
     def depths(self, lead: float) -> tuple[Array, Array]:
-        """Height of the surface above each part's centre in `lead` seconds, and vertical half height, `[B, parts]`,
-        m."""
-        parts = slice(self._first, self._stop)
-        up = self._matrix[:, parts, 6:9]
-        height = self._position[:, parts, 2] + np.einsum("bpi,pi->bp", up, self._centre)
+        """Height of the surface above each part's centre in `lead` seconds, and half height, m, `[B, parts]` each."""
+        up, position = self._matrix[:, self._parts, 6:9], self._position[:, self._parts]
+        height = position[..., 2] + np.einsum("bpi,pi->bp", up, self._centre)
         if lead:
-            twist, root = self._cvel[:, parts], self._subtree_com[:, self._first, None]
-            arm = self._position[:, parts] - root
-            climb = twist[..., 5] + twist[..., 0] * arm[..., 1] - twist[..., 1] * arm[..., 0]
-            height = height + lead * climb
+            twist, arm = self._cvel[:, self._parts], position - self._subtree_com[:, self._first, None]
+            height = height + lead * (twist[..., 5] + twist[..., 0] * arm[..., 1] - twist[..., 1] * arm[..., 0])
         half = np.sqrt(np.einsum("bpi,pi->bp", up * up, self._semi_axes_sq))
         return self.level[:, None] - height, half
 
-    def update(self, lead: float = 0.0, *, force: bool = False) -> None:
-        """Write coefficients and buoyancy for where the parts will be in `lead` seconds.
+    def update(self, lead: float = 0.0) -> None:
+        """Write coefficients, buoyancy and flow for where the parts will be in `lead` seconds.
 
         Looking half a control period ahead keeps the sampled buoyancy from feeding energy into bobbing.
         """
-        fraction = submerged_fraction(*self.depths(lead))
-        if not force and np.array_equal(fraction, self.fraction):
-            return
-        self.fraction[:] = fraction
-        self._fluid[:, self._wet, 1:] = fraction[..., None] * self.full_fluid
-        np.multiply(fraction, self.full_buoyancy, out=self._gravcomp[:, self._first : self._stop])
+        np.copyto(self.fraction, submerged_fraction(*self.depths(lead)))
+        if self.barrier:
+            start, stop, speed = self.barrier
+            x = self._position[:, self._first + self.links, 0]
+            self._wind[:] = self.current
+            self._wind[:, 0] -= speed * ((x >= start) & (x < stop)).mean(axis=1)
+        else:
+            self._wind[:] = self.current
+        self._fluid[:, self._wet, 1:] = self.fraction[..., None] * self.full_fluid
+        np.multiply(self.fraction, self.full_buoyancy, out=self._gravcomp[:, self._parts])
+
+    def measure(self, ids: NDArray[np.intp]) -> None:
+        """Set the submerged fractions of the worlds `ids` to where their bodies are, without writing anything else."""
+        self.fraction[ids] = submerged_fraction(*self.depths(0.0))[ids]
 
 
 def _semi_axes(model: mujoco.MjModel, geom: int) -> Array:
