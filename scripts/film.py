@@ -48,6 +48,8 @@ class Args:
     """Seconds of neural activity in sight at a time."""
     shadows: bool = False
     """Cast shadows and reflections; slower without a graphics card."""
+    smooth: bool = True
+    """Four samples per pixel; --no-smooth halves the time without a graphics card."""
     activity: bool = True
     """Light the beads on the back by the activity of the axial units."""
     webp: bool = False
@@ -68,6 +70,7 @@ def main(args: Args) -> Path:
         speed=args.speed,
         window=args.window,
         shadows=args.shadows,
+        smooth=args.smooth,
         activity=args.activity,
         webp=args.webp,
     )

@@ -177,7 +177,8 @@ class Footage:
 
     @cached_property
     def gait(self) -> Array:
-        """What the animal is doing, `[T]` of "rest", "walk", "swim": it moves or not, and its feet bear or not."""
+        """What the animal is doing, `[T]`: "rest" if it hardly moves; else "walk" if its feet bear it, "swim" if it
+        is in water and they do not, "slither" if it is on land and they do not."""
         motion = np.abs(np.gradient(self.link_positions - self.centre[:, None], self.time, axis=0)).mean((1, 2))
         moving = self.smooth(motion, 0.25) / self.length > 0.06
         wet = np.zeros(len(self.time)) if self.submerged is None else self.submerged.mean(1)
@@ -186,7 +187,7 @@ class Footage:
         else:
             bearing = self.smooth(self.foot_contact.astype(float).mean(1), 0.25) > 0.25
         afloat = self.smooth((wet > 0.5).astype(float), 0.1) > 0.5 if self.submerged is not None else ~bearing
-        return np.where(moving, np.where(afloat & ~bearing, "swim", "walk"), "rest")
+        return np.where(moving, np.where(bearing, "walk", np.where(afloat, "swim", "slither")), "rest")
 
     @cached_property
     def motor(self) -> Array | None:

@@ -13,7 +13,7 @@ __all__ = ["Hud", "MiniMap"]
 
 Array = NDArray[Any]
 
-GAIT_COLOURS: dict[str, Colour] = {"rest": (150, 158, 170), "walk": LAND, "swim": WATER}
+GAIT_COLOURS: dict[str, Colour] = {"rest": FAINT, "slither": FAINT, "walk": LAND, "swim": WATER}
 
 
 class Hud:

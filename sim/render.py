@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sim.anatomy import JOINT_X, LINK_CENTRES, LINK_EXTENTS
 from sim.footage import Footage
-from sim.ink import LEFT, RIGHT, Frame
+from sim.ink import Frame
 
 __all__ = ["CAMERAS", "GL_REMEDY", "Camera", "NoGL", "RenderedView", "choose_backend", "open_context"]
 
@@ -23,6 +23,10 @@ Array = NDArray[Any]
 Camera = Literal["follow", "top", "side"]
 CAMERAS: tuple[Camera, ...] = ("follow", "top", "side")
 GL_REMEDY = "on Debian and Ubuntu: apt-get install libegl1 libgl1"
+
+
+BEADS = ((0.08, 0.6, 1.0), (1.0, 0.42, 0.0))
+"""Left and right, red, green, blue: the blue and orange of the panels, deepened to outlast the colour of the water."""
 
 
 class NoGL(RuntimeError):
@@ -94,7 +98,8 @@ class RenderedView:
         camera: "follow" goes along behind and above, "top" looks straight down, "side" from the right, level.
         model: the `mujoco.MjModel` that the positions belong to; built from the run's world and length if absent.
             Its visual settings are adapted to the picture.
-        shadows: cast shadows and reflections; three to four times slower without a graphics card.
+        shadows: cast shadows and reflections; slower without a graphics card.
+        smooth: four samples per pixel; twice as slow without a graphics card.
         activity: put a light at each spine joint and side, as bright as the units that move it.
 
     Raises:
@@ -111,6 +116,7 @@ class RenderedView:
         *,
         model: Any = None,
         shadows: bool = False,
+        smooth: bool = True,
         activity: bool = True,
     ):
         import mujoco
@@ -127,7 +133,7 @@ class RenderedView:
                 f"`qpos` has {footage.qpos.shape[1]} columns, the body has {self.model.nq}; "
                 "the traces come from another version of the body"
             )
-        self._prepare_model(shadows)
+        self._prepare_model(shadows, smooth)
         self.context, self.backend = open_context(width, height)
         self.renderer = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self.renderer)
@@ -144,15 +150,14 @@ class RenderedView:
         self._place_cameras(camera)
         self._links = [self.model.body(f"link.{i}").id for i in range(9)]
 
-    def _prepare_model(self, shadows: bool) -> None:
-        """Fit buffers, depth range and lens of the model's visual settings to the picture."""
-        vis, length = self.model.vis, self.footage.length
+    def _prepare_model(self, shadows: bool, smooth: bool) -> None:
+        """Fit buffers and lens of the model's visual settings to the picture."""
+        vis = self.model.vis
         vis.global_.offwidth, vis.global_.offheight = self.width, self.height
         vis.global_.fovy = 32.0
-        vis.quality.offsamples = 4
-        vis.quality.shadowsize = 2048 if shadows else 0
-        self.model.stat.extent = 2.0 * length
-        vis.map.znear, vis.map.zfar = 0.05, 60.0
+        vis.quality.offsamples = 4 if smooth else 0
+        if not shadows:
+            vis.quality.shadowsize = 0
 
     def _place_cameras(self, camera: Camera) -> None:
         """Smooth paths of the camera, known in advance because the run is over: no delay, no shaking."""
@@ -162,12 +167,15 @@ class RenderedView:
         heading = np.degrees(footage.smooth(footage.heading, 0.8))
         # MuJoCo's azimuth is the direction in which the camera looks: 90 is along +y, from the animal's right.
         place = {
-            "follow": (heading + 52, -32.0, 1.6),
-            "top": (np.full_like(heading, 90.0), -89.9, 3.6),
-            "side": (heading + 90, -9.0, 1.5),
+            "follow": (heading + 52, -32.0, 1.3),
+            "top": (np.full_like(heading, 90.0), -89.9, 2.3),
+            "side": (heading + 90, -9.0, 1.25),
         }
         self.azimuth, self.camera.elevation, distance = place[camera]
         self.camera.distance = distance * length
+        horizon = self.camera.elevation + self.model.vis.global_.fovy / 2 > -5
+        for flag in (self._mujoco.mjtRndFlag.mjRND_SKYBOX, self._mujoco.mjtRndFlag.mjRND_HAZE):
+            self.scene.flags[flag] = horizon  # what is out of sight costs time all the same
 
     def draw(self, frame: Frame, time: float) -> None:
         """Render one moment into the upper left `height` x `width` pixels of the frame."""
@@ -200,20 +208,26 @@ class RenderedView:
             link = int(np.clip(np.searchsorted(JOINT_X, x[k] - 1e-9), 0, 8))
             origin = self.data.xpos[self._links[link]]
             turn = self.data.xmat[self._links[link]].reshape(3, 3)
-            for s, (sign, colour) in enumerate(((1, LEFT), (-1, RIGHT))):
+            for s, (sign, colour) in enumerate(zip((1, -1), BEADS, strict=True)):
                 level = float(motor[s, k])
                 offset = np.array([-(x[k] - edges[link]) * length, sign * 0.62 * half[0, k], 0.86 * half[1, k]])
-                self._add_bead(origin + turn @ offset, (0.006 + 0.006 * level) * length, colour, level)
+                self._add_bead(origin + turn @ offset, (0.004 + 0.010 * level) * length, colour, level)
 
-    def _add_bead(self, position: Array, radius: float, colour: tuple[int, int, int], level: float) -> None:
-        if self.scene.ngeom >= self.scene.maxgeom:
-            return
-        rgba = np.array([*(0.12 + 0.88 * level) * np.asarray(colour) / 255, 1.0], np.float32)
-        bead = self.scene.geoms[self.scene.ngeom]
+    def _add_bead(self, position: Array, radius: float, colour: tuple[float, float, float], level: float) -> None:
+        red, green, blue = (float((0.25 + 0.75 * level) * c) for c in colour)
         sphere = self._mujoco.mjtGeom.mjGEOM_SPHERE
-        self._mujoco.mjv_initGeom(bead, sphere, np.full(3, radius), position, np.eye(3).ravel(), rgba)
-        bead.emission = 0.9 * level
+        bead = self._add_geom(sphere, np.full(3, radius), position, np.eye(3), (red, green, blue, 1.0))
+        if bead is not None:
+            bead.emission = 0.45 * level
+
+    def _add_geom(self, kind: Any, size: Array, position: Array, turn: Array, rgba: tuple[float, ...]) -> Any:
+        """Append a shape to the scene of this frame only; None if the scene is full."""
+        if self.scene.ngeom >= self.scene.maxgeom:
+            return None
+        geom = self.scene.geoms[self.scene.ngeom]
+        self._mujoco.mjv_initGeom(geom, kind, size, position, turn.ravel(), np.array(rgba, np.float32))
         self.scene.ngeom += 1
+        return geom
 
     def close(self) -> None:
         """Free the OpenGL resources; call it, rather than leave it to the end of the process."""

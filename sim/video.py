@@ -50,6 +50,7 @@ def film(
     speed: float = 1.0,
     window: float = 8.0,
     shadows: bool = False,
+    smooth: bool = True,
     activity: bool = True,
     webp: bool = False,
     model: Any = None,
@@ -69,7 +70,8 @@ def film(
         start, stop: part of the run, seconds.
         speed: of the film, 1 for real time, 0.25 for slow motion.
         window: seconds that the time strip shows.
-        shadows: cast shadows and reflections; three to four times slower without a graphics card.
+        shadows: cast shadows and reflections; slower without a graphics card.
+        smooth: four samples per pixel; twice as slow without a graphics card.
         activity: light the beads on the animal's back by the activity of its axial units.
         webp: also write a small animation beside the film, for a web page.
         model: `mujoco.MjModel` of the body, if it is not the one of the run's world and length.
@@ -91,7 +93,7 @@ def film(
         raise ValueError(f"fps, speed and window must be positive, received {fps}, {speed}, {window}")
     moments = _moments(footage, start, stop, fps, speed)
     path = Path(out)
-    options = {"shadows": shadows, "activity": activity, "model": model}
+    options = {"shadows": shadows, "smooth": smooth, "activity": activity, "model": model}
     with ExitStack() as stack:
         screen = stack.enter_context(closing(_Screen(footage, camera, width, height, window, options)))
         path, writers = _writers(path, width, height, fps, webp)
@@ -113,7 +115,7 @@ def still(
     height: int = 540,
     **options: Any,
 ) -> Frame:
-    """One frame of the film, `[height, width, 3]`; options as `shadows`, `activity` and `model` of `film`."""
+    """One frame of the film, `[height, width, 3]`; options as `shadows`, `smooth`, `activity` and `model` of `film`."""
     footage = Footage.load(traces)
     with closing(_Screen(footage, camera, width, height, 8.0, options)) as screen:
         return screen.paint(time).copy()

@@ -106,7 +106,8 @@ def test_the_gait_is_told_from_motion_and_bearing_feet():
     still = {**traces, "link_positions": np.repeat(traces["link_positions"][:1], len(traces["time"]), 0)}
     afloat = {**traces, "foot_contact": np.zeros_like(traces["foot_contact"])}
     ashore = {**traces, "submerged": np.zeros_like(traces["submerged"])}
-    for case, gait in ((still, "rest"), (afloat, "swim"), (ashore, "walk")):
+    stranded = {**afloat, "submerged": ashore["submerged"]}
+    for case, gait in ((still, "rest"), (afloat, "swim"), (ashore, "walk"), (stranded, "slither")):
         assert set(Footage.load(case).gait) == {gait}
 
 
