@@ -18,6 +18,7 @@ from scipy.linalg import expm
 __all__ = [
     "backward_matrix",
     "coupled_matrix",
+    "damped_hold",
     "damped_matrix",
     "damped_solution",
     "duffing",
@@ -182,6 +183,30 @@ def exact_hold(A: ArrayLike, B: ArrayLike, dt: float) -> tuple[Array, Array]:
     block[..., :d, :d], block[..., :d, d:] = a, b
     step = np.asarray(expm(block * dt))
     return step[..., :d, :d], step[..., :d, d:]
+
+
+def damped_hold(omega: ArrayLike, zeta: ArrayLike, dt: float) -> tuple[Array, Array]:
+    r"""`exact_hold` of many damped oscillators at once, in closed form, pushed by an acceleration.
+
+    Args:
+        omega: Natural frequencies, rad/s, `[...]`, positive.
+        zeta: Damping ratios, `[...]`, in [0, 1).
+        dt: Step, s.
+
+    Returns:
+        \(\Phi\) `[..., 2, 2]` and \(\Gamma\) `[..., 2]` of \(s_{t+1} = \Phi s_t + \Gamma u_t\).
+    """
+    w, z = np.broadcast_arrays(np.asarray(omega, dtype=np.float64), np.asarray(zeta, dtype=np.float64))
+    if not (np.all(w > 0) and np.all((z >= 0) & (z < 1))):
+        raise ValueError(f"needs omega > 0 and zeta in [0, 1); received omega {omega} and zeta {zeta}")
+    ringing = w * np.sqrt(1 - z**2)
+    c, s = np.cos(ringing * dt), np.sin(ringing * dt) / ringing
+    decay = np.exp(-z * w * dt)
+    stay, back = decay * (c + z * w * s), decay * s
+    phi = np.stack(
+        [np.stack([stay, back], axis=-1), np.stack([-(w**2) * back, decay * (c - z * w * s)], axis=-1)], axis=-2
+    )
+    return phi, np.stack([(1 - stay) / w**2, back], axis=-1)
 
 
 # --- Numerical steps ----------------------------------------------------------------------------------------------

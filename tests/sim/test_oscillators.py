@@ -84,6 +84,13 @@ def test_a_batch_of_systems_steps_like_each_alone():
         assert batched[i] == pytest.approx(alone)
 
 
+def test_the_closed_form_of_the_held_step_equals_the_matrix_exponential():
+    omega, zeta = np.array([1.0, 2.0, 6.3]), np.array([0.0, 0.1, 0.9])
+    phi, gamma = osc.damped_hold(omega, zeta, 0.05)
+    expected = osc.exact_hold(osc.damped_matrix(omega, zeta), np.array([[0.0], [1.0]]), 0.05)
+    assert phi == pytest.approx(expected[0]) and gamma == pytest.approx(expected[1][..., 0])
+
+
 DUFFING_FORCE = lambda x: x - x**3
 
 
@@ -183,6 +190,7 @@ def test_the_error_of_one_euler_step_falls_with_its_square():
         lambda: osc.forced_matrix(-1.0),
         lambda: osc.damped_solution(0.0, np.zeros(2), 1.0, 1.0),
         lambda: osc.coupled_matrix([1.0, 1.0], [1.0]),
+        lambda: osc.damped_hold(-1.0, 0.1, 0.1),
         lambda: osc.exact_hold(np.eye(2), np.ones((3, 1)), 0.1),
     ],
 )
