@@ -47,7 +47,8 @@ class LRUCell(Cell):
     True
     """
 
-    sequence_paths = ("scan",)
+    sequence_path = "scan"
+    sequence_seen = ("h", "y")
 
     def __init__(
         self,
@@ -91,7 +92,7 @@ class LRUCell(Cell):
         return tap("y", linear(h, self._output_weights()) + linear(x, self.D)), LRUState(h)
 
     def sequence(
-        self, xs: Tensor, state: LRUState, resets: Tensor | None, fresh: LRUState | None
+        self, xs: Tensor, state: LRUState, resets: Tensor | None, fresh: LRUState | None, holds: tuple[()] = ()
     ) -> tuple[Tensor, LRUState, dict[str, Tensor]]:
         """The whole sequence at once: outputs, final state and what was seen, by quantity."""
         split = lambda h: h.unflatten(-1, (2, -1))
@@ -103,7 +104,7 @@ class LRUCell(Cell):
             fresh=None if fresh is None else split(fresh.h),
         ).flatten(-2)
         y = linear(h, self._output_weights()) + linear(xs, self.D)
-        return y, LRUState(h[-1]), {"input": xs, "h": h, "y": y}
+        return y, LRUState(h[-1]), {"h": h, "y": y}
 
     def _input_weights(self) -> Tensor:
         return (torch.exp(self.gamma)[:, None] * self.B).flatten(0, 1)
@@ -155,7 +156,8 @@ class LinOSSCell(Cell):
     """
 
     activity = "position"
-    sequence_paths = ("scan",)
+    sequence_path = "scan"
+    sequence_seen = ("velocity", "position", "y")
 
     def __init__(
         self,
@@ -218,7 +220,7 @@ class LinOSSCell(Cell):
         return tap("y", linear(p, self.C) + linear(x, self.D)), LinOSSState(v, p)
 
     def sequence(
-        self, xs: Tensor, state: LinOSSState, resets: Tensor | None, fresh: LinOSSState | None
+        self, xs: Tensor, state: LinOSSState, resets: Tensor | None, fresh: LinOSSState | None, holds: tuple[()] = ()
     ) -> tuple[Tensor, LinOSSState, dict[str, Tensor]]:
         """The whole sequence at once: outputs, final state and what was seen, by quantity."""
         A, G = self.physical()
@@ -232,7 +234,7 @@ class LinOSSCell(Cell):
         )
         v, p = h.unbind(-2)
         y = linear(p, self.C) + linear(xs, self.D)
-        return y, LinOSSState(v[-1], p[-1]), {"input": xs, "velocity": v, "position": p, "y": y}
+        return y, LinOSSState(v[-1], p[-1]), {"velocity": v, "position": p, "y": y}
 
     def _shrink(self, A: Tensor, G: Tensor) -> Tensor:
         return 1 / (1 + self.dt * G + (self.dt**2 * A if self.scheme == "implicit" else 0))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from rnn.cell import Cell, Tap, no_tap
+from rnn.fused import Hold, elman_sequence
 
 __all__ = ["SQUASHINGS", "ElmanCell", "PreActivationCell", "squashing", "uniform"]
 
@@ -68,6 +69,9 @@ class ElmanCell(Cell):
     0.5
     """
 
+    sequence_seen: tuple[str, ...] = ("h",)
+    sequence_holds: tuple[str, ...] = ("h",)
+
     def __init__(
         self, input_size: int, hidden_size: int, *, squash: str = "tanh", leak: float = 1.0, bias: bool = True
     ):
@@ -81,6 +85,12 @@ class ElmanCell(Cell):
         self.weight_hh = uniform(hidden_size, hidden_size, hidden_size)
         self.bias = nn.Parameter(torch.zeros(hidden_size)) if bias else None
 
+    @property
+    def sequence_path(self) -> str | None:
+        """The fast path that `unroll` may take."""
+        plain = type(self) is ElmanCell and self.leak == 1 and self.squash in ("tanh", "relu")
+        return "fused" if plain else None
+
     def initial_state(self, batch: int) -> ElmanState:
         return ElmanState(self.zeros(batch, self.hidden_size))
 
@@ -90,6 +100,17 @@ class ElmanCell(Cell):
         h = self.s(z) if self.leak == 1 else (1 - self.leak) * state.h + self.leak * self.s(z)
         h = tap("h", h)
         return h, ElmanState(h)
+
+    def sequence(
+        self,
+        xs: Tensor,
+        state: ElmanState,
+        resets: Tensor | None,
+        fresh: ElmanState | None,
+        holds: tuple[Hold, ...] = (),
+    ) -> tuple[Tensor, ElmanState, dict[str, Tensor]]:
+        """Many steps in torch's fused kernel (see `rnn.fused`)."""
+        return elman_sequence(self, xs, state, resets, fresh, holds)
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, squash={self.squash!r}, leak={self.leak:g}"
@@ -119,7 +140,9 @@ class PreActivationCell(ElmanCell):
         r = self.zeros(batch, self.hidden_size)
         return PreActivationState(r, self.s(r))
 
-    def forward(self, x: Tensor, state: PreActivationState, tap: Tap = no_tap) -> tuple[Tensor, PreActivationState]:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, x: Tensor, state: PreActivationState, tap: Tap = no_tap
+    ) -> tuple[Tensor, PreActivationState]:
         x = tap("input", x)
         z = linear(x, self.weight_ih, self.bias) + linear(state.h, self.weight_hh)
         r = tap("r", z if self.leak == 1 else (1 - self.leak) * state.r + self.leak * z)

@@ -10,6 +10,7 @@ from torch.nn.functional import linear
 
 from rnn.cell import Cell, Tap, no_tap
 from rnn.elman import squashing, uniform
+from rnn.fused import Hold, gru_sequence
 
 __all__ = ["GRUCell", "MinimalCell"]
 
@@ -40,6 +41,11 @@ class GRUCell(Cell):
     {'input': 3, 'reset': 4, 'update': 4, 'candidate': 4, 'h': 4}
     """
 
+    sequence_path = "fused"
+    sequence_seen = ("h",)
+    sequence_holds = ("h",)
+    sequence_resets_held = False
+
     def __init__(self, input_size: int, hidden_size: int, *, update_bias: float = 0.0):
         super().__init__()
         self.input_size, self.hidden_size, self.output_size = input_size, hidden_size, hidden_size
@@ -62,6 +68,12 @@ class GRUCell(Cell):
         n = tap("candidate", torch.tanh(x_n + r * (h_n + self.bias_candidate)))
         h = tap("h", n + u * (state.h - n))
         return h, GRUState(h)
+
+    def sequence(
+        self, xs: Tensor, state: GRUState, resets: Tensor | None, fresh: GRUState | None, holds: tuple[Hold, ...] = ()
+    ) -> tuple[Tensor, GRUState, dict[str, Tensor]]:
+        """Many steps in torch's fused kernel (see `rnn.fused`)."""
+        return gru_sequence(self, xs, state, resets, fresh, holds)
 
     @classmethod
     def from_torch(cls, module: nn.GRU, layer: int = 0) -> GRUCell:

@@ -11,6 +11,7 @@ from torch.nn.functional import linear
 
 from rnn.cell import Cell, Tap, no_tap
 from rnn.elman import squashing, uniform
+from rnn.fused import Hold, lstm_sequence
 
 __all__ = ["LSTMCell", "LSTMState"]
 
@@ -60,6 +61,9 @@ class LSTMCell(Cell):
 
     mask_ih: Tensor | None
     mask_hh: Tensor | None
+    sequence_seen = ("h",)
+    sequence_holds = ("h", "c")
+    sequence_on_cpu = True
 
     def __init__(
         self,
@@ -92,6 +96,11 @@ class LSTMCell(Cell):
         """Whether this is the network of `torch.nn.LSTM`, up to weights that are held at zero."""
         return set(self.gates) == set(GATES) and self.squash == "tanh"
 
+    @property
+    def sequence_path(self) -> str | None:
+        """The fast path that `unroll` may take."""
+        return "fused" if self.standard else None
+
     def initial_state(self, batch: int) -> LSTMState:
         return LSTMState(self.zeros(batch, self.hidden_size), self.zeros(batch, self.hidden_size))
 
@@ -109,6 +118,12 @@ class LSTMCell(Cell):
             h = tap("output_gate", torch.sigmoid(z_o)) * h
         h = tap("h", h)
         return h, LSTMState(h, c)
+
+    def sequence(
+        self, xs: Tensor, state: LSTMState, resets: Tensor | None, fresh: LSTMState | None, holds: tuple[Hold, ...] = ()
+    ) -> tuple[Tensor, LSTMState, dict[str, Tensor]]:
+        """Many steps in torch's fused kernel (see `rnn.fused`)."""
+        return lstm_sequence(self, xs, state, resets, fresh, holds)
 
     def weights(self) -> tuple[Tensor, Tensor]:
         """Input and recurrent weights [4H, I] and [4H, H] in the order i, f, g, o, zero where nothing is connected."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -75,6 +75,28 @@ class Stack(Cell):
             outputs.append(y)
             states.append(s)
         return torch.cat(outputs, -1) if self.skip else y, self.State(*states)
+
+    @property
+    def sequence_path(self) -> str | None:
+        """The fast path that `unroll` may take."""
+        return "layers" if any(getattr(cell, "sequence_path", None) for cell in self.layers) else None
+
+    sequence_seen: tuple[str, ...] = ()
+
+    def sequence(
+        self, xs: Tensor, state: Any, resets: Tensor | None, fresh: Any, holds: tuple[()] = ()
+    ) -> tuple[Tensor, Any, dict[str, Tensor]]:
+        """The whole sequence, layer by layer, each by its own fastest path."""
+        ys, outputs, states = xs, [], []
+        for i, cell in enumerate(cast(Iterable[Cell], self.layers)):
+            heard = torch.cat([ys, xs], -1) if self.skip and i > 0 else ys
+            run = unroll(cell, self.norms[i](heard) if self.norms is not None else heard, state[i], resets=resets)
+            ys = run.outputs
+            if self.residual and ys.shape == heard.shape:
+                ys = ys + heard
+            outputs.append(ys)
+            states.append(run.state)
+        return torch.cat(outputs, -1) if self.skip else ys, self.State(*states), {}  # type: ignore[operator]
 
     def groups(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
         """The groups of every layer, named through it; the inputs of the first also by their own names."""

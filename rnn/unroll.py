@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
 from rnn.board import ClampBoard
 from rnn.cell import Cell, map_state
 from rnn.edits import Edit, EditPlan
+from rnn.fast import PATHS, TooHard, run_fast
 
 __all__ = ["Unrolled", "unroll"]
 
@@ -47,10 +49,14 @@ def unroll(
         edits: what is done to named units (see `rnn.edits`), a plan made from them and from what is to be
             recorded (for control loops that step with T = 1), or a live board.
         record: addresses whose course is kept in `trace`.
-        path: "loop", or "auto" to let the cell choose a faster way that gives the same numbers.
+        path: "loop", the plain steps; "fused", torch's kernels between resets (LSTM, GRU, Elman); "scan", all steps
+            of a linear recurrence together (LRU, LinOSS); "layers", a stack layer by layer; or "auto", which takes
+            the way that was measured fastest and can do what is asked. All give the same numbers and gradients up to
+            rounding.
 
     Raises:
-        ValueError: shapes that do not belong together. KeyError: an unknown address.
+        ValueError: shapes that do not belong together, or a path that this cell, or these edits, do not allow.
+        KeyError: an unknown address.
 
     >>> from rnn.linear import MovingAverage
     >>> ys, state, trace = unroll(MovingAverage(1, decay=0.5), torch.ones(3, 1, 1), record=("h",))
@@ -61,9 +67,32 @@ def unroll(
     if state is None:
         state = cell.initial_state(batch)
     board = edits if isinstance(edits, ClampBoard) else None
+    if path not in PATHS or (board is not None and path not in ("auto", "loop")):
+        raise ValueError(f"`path` is {path!r}; choose one of {', '.join(PATHS)} (a live board needs 'auto' or 'loop')")
     plan = edits if isinstance(edits, EditPlan) else EditPlan(cell, () if board else edits, record)  # type: ignore[arg-type]
     any_reset = resets.any(1).tolist() if resets is not None else [False] * steps
     fresh = cell.initial_state(batch) if any(any_reset) else None
+    with parametrize.cached():  # a constrained weight (orthogonal, say) is computed once, not at every step
+        if path != "loop" and board is None:
+            try:
+                return Unrolled(*run_fast(cell, xs, state, start, resets, fresh, plan, path))
+            except TooHard as why:
+                if path != "auto":
+                    raise ValueError(f"path {path!r} cannot be taken: {why}; use 'auto' or 'loop'") from why
+        return _loop(cell, xs, state, start, resets, any_reset, fresh, plan, board)
+
+
+def _loop(
+    cell: Cell,
+    xs: Tensor,
+    state: Any,
+    start: int,
+    resets: Tensor | None,
+    any_reset: list[bool],
+    fresh: Any,
+    plan: EditPlan,
+    board: ClampBoard | None,
+) -> Unrolled:
     outputs: list[Tensor] = []
     traces: dict[str, list[Tensor]] = {address: [] for address in plan.record}
     for t, x in enumerate(xs.unbind(0)):
