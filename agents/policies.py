@@ -1,0 +1,262 @@
+"""Recurrent policies: any cell between features and heads, with the state passed in and returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from agents.heads import make_head, tanh_layers
+from rnn.cell import Cell, map_state
+from rnn.models import make_cell
+from rnn.sequence import run_sequence
+
+__all__ = ["PolicyState", "RecurrentPolicy", "RunningScale", "select_rows"]
+
+
+class PolicyState(NamedTuple):
+    """What a policy carries from step to step, batch first.
+
+    `previous` is the code of the last action, `noise` what exploration keeps for a few steps and `age` for how many it
+    has; `action`, `log_prob` and `value` belong to the step just taken and are read by the learner, not by the policy.
+    """
+
+    actor: Any
+    critic: Any
+    previous: Tensor
+    noise: Tensor
+    age: Tensor
+    action: Tensor
+    log_prob: Tensor
+    value: Tensor
+
+
+class RunningScale(nn.Module):
+    """Scales features by their running mean and deviation, clipped to ten deviations.
+
+    >>> scale = RunningScale(1)
+    >>> scale.update(torch.tensor([[1.0], [3.0]])); scale(torch.tensor([[3.0]])).round().item()
+    1.0
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("var", torch.ones(size))
+        self.register_buffer("count", torch.zeros(()))
+        self.mean: Tensor
+        self.var: Tensor
+        self.count: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x - self.mean) / (self.var + 1e-8).sqrt()).clamp(-10, 10)
+
+    @torch.no_grad()
+    def update(self, x: Tensor) -> None:
+        """Take in features [..., I] (parallel variance of Chan, Golub & LeVeque, 1979)."""
+        x = x.reshape(-1, x.shape[-1])
+        mean, var, n = x.mean(0), x.var(0, correction=0), float(len(x))
+        total = self.count + n
+        delta = mean - self.mean
+        var = (self.var * self.count + var * n + delta**2 * self.count * n / total) / total
+        # A feature that never varies (a hidden velocity) keeps the scale 1.
+        self.var.copy_(torch.where(var > 1e-12, var, 1.0))
+        self.mean += delta * n / total
+        self.count += n
+
+
+class RecurrentPolicy(nn.Module):
+    """Actor and critic around recurrent cells.
+
+        features -> scale -> encoder -> cell -> tanh layers -> head (actor), value (critic)
+
+    Args:
+        observation_size: numbers in a flat observation, D (see `agents.spaces.flatten`).
+        action_space: of a single world.
+        cell: a name of `rnn.models`, a function from the number of inputs to a cell, or a cell; a given cell whose
+            input size differs from the features gets a linear encoder before it.
+        hidden: H of a cell given by name.
+        shared: one cell for actor and critic, or one each.
+        critic_cell: cell of a separate critic; None for another of the actor's kind (a GRU, if a cell was given).
+        layers: tanh layers of actor and critic behind the cell.
+        previous_action: feed the last action back as a feature.
+        normalise: scale features by their running mean and deviation.
+        noise: exploration of continuous actions, "step" or "state".
+        noise_steps: steps for which the noise of "state" is kept.
+        log_std: initial scale of continuous exploration.
+        settings: further settings of a cell given by name.
+
+    Raises:
+        ValueError: a space that cannot be served, or an unknown cell.
+
+    >>> policy = RecurrentPolicy(3, spaces.Discrete(2), cell="gru", hidden=8)
+    >>> state = policy.act(torch.zeros(4, 3), policy.initial_state(4), torch.ones(4, dtype=torch.bool))
+    >>> policy.to_env(state).shape, state.value.shape
+    ((4,), torch.Size([4]))
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_space: spaces.Space[Any],
+        *,
+        cell: str | Cell | Callable[[int], Cell] = "gru",
+        hidden: int = 64,
+        shared: bool = True,
+        critic_cell: str | Callable[[int], Cell] | None = None,
+        layers: Sequence[int] = (64,),
+        previous_action: bool = False,
+        normalise: bool = True,
+        noise: str = "step",
+        noise_steps: int = 4,
+        log_std: float = -0.5,
+        settings: Mapping[str, Any] | None = None,
+    ):
+        super().__init__()
+        self.observation_size = observation_size
+        self.previous_action, self.noise_steps, self.shared = previous_action, noise_steps, shared
+        probe = make_head(1, action_space, noise=noise)
+        self.code_size = int(probe.code_size)  # type: ignore[arg-type]
+        self.input_size = self.observation_size + (self.code_size if previous_action else 0)
+        self.scale = RunningScale(self.observation_size) if normalise else None
+        self.actor_cell = _make(cell, self.input_size, hidden, settings)
+        self.encoder: nn.Module = nn.Identity()
+        if self.actor_cell.input_size != self.input_size:
+            self.encoder = nn.Linear(self.input_size, self.actor_cell.input_size)
+        if not shared:
+            kind = critic_cell or ("gru" if isinstance(cell, Cell) else cell)
+            self.critic_cell = _make(kind, self.input_size, hidden, settings if kind == cell else None)
+        sizes = [self.actor_cell.output_size, *layers]
+        self.actor = tanh_layers(sizes)
+        self.head: Any = make_head(sizes[-1], action_space, noise=noise, log_std=log_std)
+        sizes = [self.actor_cell.output_size if shared else self.critic_cell.output_size, *layers]
+        out = nn.Linear(sizes[-1], 1)
+        nn.init.orthogonal_(out.weight)
+        nn.init.zeros_(out.bias)
+        self.critic = nn.Sequential(tanh_layers(sizes), out)
+
+    def initial_state(self, batch: int) -> PolicyState:
+        """The state of a batch of fresh episodes."""
+        zero = next(self.critic.parameters()).new_zeros(batch)
+        return PolicyState(
+            self.actor_cell.initial_state(batch),
+            () if self.shared else self.critic_cell.initial_state(batch),
+            zero.new_zeros(batch, self.code_size),
+            zero.new_zeros(batch, *self.head.noise_shape),
+            zero,
+            self.head.from_env(np.zeros((batch, self.head.width))).to(zero.device),
+            zero,
+            zero,
+        )
+
+    @torch.no_grad()
+    def act(
+        self,
+        obs: Tensor,
+        state: PolicyState,
+        first: Tensor,
+        *,
+        explore: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> PolicyState:
+        """Act on observations [B, D]; the action taken stands in the state that is returned (see `to_env`)."""
+        state = self.begin(state, first)
+        noise, age = state.noise, state.age
+        if explore and noise.numel():
+            fresh = age == 0
+            draw = torch.empty_like(noise).normal_(generator=generator)
+            noise = torch.where(fresh[:, None, None], draw, noise)
+            age = (age + 1) % self.noise_steps
+        encoded = self._encode(self.features(obs, state.previous))
+        y, actor = self.actor_cell(self.encoder(encoded), state.actor)
+        value, critic = self._value(encoded, y, state)
+        z = self.actor(y)
+        dist = self.head(z)
+        action = self.head.draw(dist, z, noise, generator) if explore else dist.mode()
+        return PolicyState(actor, critic, self.head.code(action), noise, age, action, dist.log_prob(action), value)
+
+    def to_env(self, state: PolicyState) -> np.ndarray:
+        """The actions of a step, as the environment takes them."""
+        return self.head.to_env(state.action)
+
+    @torch.no_grad()
+    def value(self, obs: Tensor, state: PolicyState) -> Tensor:
+        """Value [B] of the observations that follow a state; the state is not changed."""
+        encoded = self._encode(self.features(obs, state.previous))
+        y = self.actor_cell(self.encoder(encoded), state.actor)[0] if self.shared else encoded
+        return self._value(encoded, y, state)[0]
+
+    def features(self, obs: Tensor, previous: Tensor) -> Tensor:
+        """Features [B, I] of observations [B, D] and the code of the last action."""
+        return torch.cat([obs, previous], -1) if self.previous_action else obs
+
+    def evaluate(self, xs: Tensor, state: PolicyState, resets: Tensor | None = None) -> tuple[Any, Tensor]:
+        """Distributions and values [T, B] over features [T, B, I], from the state before them; gradients flow."""
+        encoded = self._encode(xs)
+        ys, _ = run_sequence(self.actor_cell, self.encoder(encoded), state.actor, resets)
+        zs = ys if self.shared else run_sequence(self.critic_cell, encoded, state.critic, resets)[0]
+        return self.head(self.actor(ys)), self.critic(zs).squeeze(-1)
+
+    @torch.no_grad()
+    def states(self, xs: Tensor, state: PolicyState, resets: Tensor, every: int) -> list[PolicyState]:
+        """The states before steps 0, `every`, 2 `every` ... under the present weights, for features [T, B, I]."""
+        states = []
+        encoded = self._encode(xs)
+        inputs = self.encoder(encoded)
+        for t in range(0, len(xs), every):
+            states.append(state)
+            part = slice(t, t + every)
+            _, actor = run_sequence(self.actor_cell, inputs[part], state.actor, resets[part])
+            critic = state.critic
+            if not self.shared:
+                _, critic = run_sequence(self.critic_cell, encoded[part], state.critic, resets[part])
+            state = state._replace(actor=actor, critic=critic)
+        states.append(state)
+        return states
+
+    def begin(self, state: PolicyState, first: Tensor) -> PolicyState:
+        """The state with the rows `first` [B] set to the start of an episode."""
+        if not bool(first.any()):
+            return state
+        return select_rows(first, self.initial_state(len(first)), state)
+
+    def _encode(self, x: Tensor) -> Tensor:
+        if self.scale is None:
+            return x
+        size = self.observation_size
+        scaled = self.scale(x[..., :size])
+        return torch.cat([scaled, x[..., size:]], -1) if self.previous_action else scaled
+
+    def _value(self, encoded: Tensor, y: Tensor, state: PolicyState) -> tuple[Tensor, Any]:
+        if self.shared:
+            return self.critic(y).squeeze(-1), ()
+        z, critic = self.critic_cell(encoded, state.critic)
+        return self.critic(z).squeeze(-1), critic
+
+
+def select_rows(mask: Tensor, new: Any, old: Any) -> Any:
+    """A state whose rows are taken from `new` where the mask [B] is true, else from `old`."""
+
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(mask.reshape(-1, *[1] * (a.dim() - 1)), a, b)
+
+    return map_state(pick, new, old)
+
+
+def _make(
+    cell: str | Cell | Callable[[int], Cell], inputs: int, hidden: int, settings: Mapping[str, Any] | None
+) -> Cell:
+    if isinstance(cell, Cell):
+        return cell
+    if not isinstance(cell, str):
+        return cell(inputs)
+    built = make_cell(cell, inputs, hidden, **(settings or {}))
+    for name, weight in built.named_parameters():
+        if weight.dim() == 2 and "weight" in name and cell in ("gru", "lstm", "elman", "minimal"):
+            for block in weight.detach().split(hidden):
+                nn.init.orthogonal_(block)
+    return built

@@ -1,0 +1,140 @@
+"""Recurrent PPO over any cell, behind SB3's protocol."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from agents.learner import Learner
+from agents.policies import PolicyState, RecurrentPolicy
+from agents.ppo import Collector, PPOConfig, Rollout, update
+from agents.rollout import Transition
+from agents.spaces import leaves, rebuild
+from rnn.cell import Cell
+
+__all__ = ["RecurrentPPO", "RecurrentPPOConfig"]
+
+
+@dataclass(frozen=True)
+class RecurrentPPOConfig(PPOConfig):
+    """Settings of the update (see `agents.ppo.PPOConfig`) and of the policy (see `agents.policies.RecurrentPolicy`)."""
+
+    cell: str | Cell = "gru"
+    """Name of a cell in `rnn.models`, or a cell."""
+    hidden: int = 64
+    """H of a cell given by name."""
+    shared: bool = True
+    """One cell for actor and critic, or one each."""
+    layers: tuple[int, ...] = (64,)
+    """Tanh layers of actor and critic behind the cell."""
+    previous_action: bool = False
+    """Feed the last action back as a feature."""
+    normalise: bool = True
+    """Scale features by their running mean and deviation."""
+    noise: str = "step"
+    """Exploration of continuous actions: "step" (independent) or "state" (smooth: `agents.heads.StateNoiseHead`)."""
+    noise_steps: int = 4
+    """Steps for which the noise of "state" is kept."""
+    log_std: float = -0.5
+    """Initial logarithm of its standard deviation, in units of half the action box."""
+
+
+class RecurrentPPO(Learner):
+    """Proximal policy optimisation with memory.
+
+    Gradients flow through sequences of `sequence_length` steps of every world; episodes end inside them and reset the
+    state there, so nothing is padded. Sequence length, burn-in and minibatch are three separate settings.
+    Source: "Proximal Policy Optimization Algorithms" (Schulman et al., 2017).
+
+    >>> agent = RecurrentPPO("CartPole-v1", num_envs=2, horizon=4, epochs=1, hidden=8).learn(16)
+    >>> action, state = agent.predict(np.zeros(4, np.float32), deterministic=True)
+    >>> int(action) in (0, 1)
+    True
+    """
+
+    Config: ClassVar[type] = RecurrentPPOConfig
+    action_kinds: ClassVar[tuple[type, ...]] = (
+        spaces.Discrete,
+        spaces.MultiDiscrete,
+        spaces.MultiBinary,
+        spaces.Box,
+    )
+    config: RecurrentPPOConfig
+
+    def build(self) -> None:
+        c = self.config
+        self.network = self.make_policy().to(self.device)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=c.learning_rate, eps=1e-5, fused=True)
+        self.collector = Collector(self.network, c)
+        self.batch: Rollout | None = None
+
+    def make_policy(self) -> RecurrentPolicy:
+        """The policy; a subclass may build another."""
+        c = self.config
+        names = (
+            "cell",
+            "hidden",
+            "shared",
+            "layers",
+            "previous_action",
+            "normalise",
+            "noise",
+            "noise_steps",
+            "log_std",
+        )
+        return RecurrentPolicy(self.obs_size, self.action_space, **{name: getattr(c, name) for name in names})
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"policy": self.network}
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"adam": self.optimiser}
+
+    def initial_state(self, batch: int) -> PolicyState:
+        return self.network.initial_state(batch)
+
+    def choose(self, obs: Tensor, state: Any, first: Tensor, *, explore: bool) -> tuple[np.ndarray, Any]:
+        state = self.network.act(obs, state, first, explore=explore, generator=self.generator)
+        return self.network.to_env(state), state
+
+    @torch.no_grad()
+    def scores(self, obs: Tensor, state: Any, first: Tensor) -> Tensor:
+        """Logits, or means, of the policy [B, K]."""
+        dist, _ = self.network.evaluate(
+            self.network.features(obs, self.network.begin(state, first).previous)[None],
+            self.network.begin(state, first),
+        )
+        return dist.mean[0] if hasattr(dist, "mean") else torch.cat(dist.log_p, -1)[0]
+
+    def observe(self, transition: Transition, state: Any) -> None:
+        obs, next_obs = self.flat(transition.obs), self.flat(transition.next_obs)
+        if self.collector.add(obs, next_obs, state, transition):
+            self.batch = self.collector.rollout()
+
+    def next_batch(self) -> Rollout | None:
+        batch, self.batch = self.batch, None
+        return batch
+
+    def update(self, batch: Rollout) -> dict[str, float]:
+        c = self.config
+        rate = c.final_learning_rate + (c.learning_rate - c.final_learning_rate) * self._current_progress_remaining
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        metrics = update(self.network, self.optimiser, batch, c, self.generator)
+        if self.network.scale is not None:
+            self.network.scale.update(batch.x[-c.horizon :, :, : self.obs_size])
+        return {**metrics, "learning_rate": rate}
+
+    def memory(self) -> dict[str, Any]:
+        past = [[x, first, leaves(state)] for x, first, state in self.collector.past]
+        return {"past": past, "steps": [list(step) for step in self.collector.steps]}
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        like = self.initial_state(self.n_envs)
+        self.collector.past.extend((x, first, rebuild(like, parts)) for x, first, parts in memory["past"])
+        self.collector.steps = [tuple(step) for step in memory["steps"]]
