@@ -101,7 +101,8 @@ def read_snapshot(path: Path) -> Any:
         raise ValueError(f"no checkpoint at {path}; pass the folder that was given to `save`")
     try:
         with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copied, since a tensor inside the file may stand unaligned, which changes the last bit of what follows.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
             plain = json.loads((file.metadata() or {})["tree"])
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
         raise ValueError(
