@@ -1,5 +1,6 @@
 """Domain randomisation: each world draws its own mass, strength, friction and water when it is reset."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import mujoco.batch
@@ -65,10 +66,11 @@ class Randomiser:
         self._alpha[1::2] *= -1.0 if pairs else 1.0
         self._pairs = bool(pairs)
 
-    def draw(self, ids: NDArray[np.intp], rng: np.random.Generator) -> None:
-        """Draw and write new factors for the worlds `ids`."""
-        for name, (low, high) in self._ranges.items():
-            self.factors[name][ids] = rng.uniform(low, high, len(ids))
+    def draw(self, ids: NDArray[np.intp], rngs: Sequence[np.random.Generator]) -> None:
+        """Draw and write new factors for the worlds `ids`; world i draws from `rngs[i]`."""
+        for world in ids:
+            for name, (low, high) in self._ranges.items():
+                self.factors[name][world] = rngs[int(world)].uniform(low, high)
         self.write(ids)
 
     def write(self, ids: NDArray[np.intp]) -> None:

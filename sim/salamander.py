@@ -6,6 +6,7 @@ several times faster in water and needs checking against it; `rk4` and large ste
 """
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -151,7 +152,7 @@ class Salamander:
         position: ArrayLike | None = None,
         heading: ArrayLike = 0.0,
         noise: float = 0.0,
-        rng: np.random.Generator | int | None = None,
+        rng: np.random.Generator | Sequence[np.random.Generator] | int | None = None,
     ) -> None:
         """Put animals at rest into their worlds: standing on the ground, or afloat where the water is deep enough.
 
@@ -162,7 +163,7 @@ class Salamander:
                 otherwise chosen; the world's start if None.
             heading: rad, scalar or `[B]`.
             noise: Standard deviation of normal noise on the joint angles, rad; needs `rng`.
-            rng: Source of the noise, or a seed for one.
+            rng: Source of the noise and of `randomise`, a seed for one, or one generator per world.
 
         Raises:
             ValueError: Wrong shapes, an unknown pose, values that are not finite, or noise without `rng`.
@@ -178,17 +179,17 @@ class Salamander:
         if start.shape[-1:] not in ((2,), (3,)) or start.ndim > 2:
             raise ValueError(f"position is (x, y) or (x, y, z) in m; received shape {start.shape}")
         start = np.broadcast_to(start, (B, start.shape[-1]))[ids]
-        generator = None if rng is None else np.random.default_rng(rng)
+        sources = _generators(rng, B)
         angles = self._posture(pose, start, ids)
         if noise:
-            if generator is None:
+            if not sources:
                 raise ValueError("noise on the pose needs rng, a generator or a seed")
-            angles = angles + generator.normal(0.0, noise, angles.shape)
+            angles = angles + np.array([sources[int(i)].normal(0.0, noise, 24) for i in ids])
         turn = np.broadcast_to(np.asarray(heading, float), (B,))[ids]
         if not (np.isfinite(start).all() and np.isfinite(angles).all() and np.isfinite(turn).all()):
             raise ValueError("position, heading and pose must be finite")
-        if self._randomiser and generator is not None:
-            self._randomiser.draw(ids, generator)
+        if self._randomiser and sources:
+            self._randomiser.draw(ids, sources)
         self._place(ids, start, turn, angles)
         self.diverged[ids] = False
         self._warned[ids] = self._warnings[ids].sum(axis=1)
@@ -412,6 +413,10 @@ class Salamander:
         """Horizontal velocity of the centre of mass along the heading, m/s, `[B]`."""
         return self._velocity[:, 0] * np.cos(self._heading) + self._velocity[:, 1] * np.sin(self._heading)
 
+    def vertical(self) -> Array:
+        """The world's vertical in the trunk's frame (x ahead, y left, z back), `[B, 3]`: (0, 0, 1) upright."""
+        return self._xmat[:, self._links[2], 6:9]
+
     def uprightness(self) -> Array:
         """Cosine of the trunk's tilt from the vertical: 1 upright, 0 on its side, -1 on its back, `[B]`."""
         return self._xmat[:, self._links[2], 8].copy()
@@ -425,3 +430,16 @@ class Salamander:
     def muscle_power(self) -> Array:
         """Positive mechanical power of the actuators, sum over joints of max(0, torque x velocity), W, `[B]`."""
         return np.maximum(self._torque[:, self._v] * self._qvel[:, self._v], 0.0).sum(axis=1)
+
+
+def _generators(
+    rng: np.random.Generator | Sequence[np.random.Generator] | int | None, count: int
+) -> Sequence[np.random.Generator]:
+    """One generator per world, perhaps the same for all; empty if there is none."""
+    if rng is None or isinstance(rng, int | np.integer | np.random.Generator):
+        return () if rng is None else [np.random.default_rng(rng)] * count
+    if len(rng) != count:
+        raise ValueError(
+            f"rng is a generator, a seed, or one generator for each of the {count} worlds; received {len(rng)}"
+        )
+    return rng
