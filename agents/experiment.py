@@ -87,6 +87,7 @@ def report(
     film: bool = True,
     expected: str | None = None,
     webp: bool = False,
+    table: bool = True,
     extra: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Write traces, metrics, plots and film into the run, print the gait table, and return the metrics.
@@ -99,6 +100,7 @@ def report(
         film: render the film.
         expected: "swim" or "walk": the animal's figures to print ours beside; None chooses by the gait that came out.
         webp: also write a small animation.
+        table: print the gait table.
         extra: more entries for `metrics.json`.
     """
     from sim.gait import Trajectory, gait_metrics
@@ -109,7 +111,7 @@ def report(
     path = run.save_traces(traces)
     trajectory = Trajectory.load(path)
     metrics = gait_metrics(trajectory, start=start, stop=stop)
-    gait = expected or (metrics.gait if metrics.gait != "rest" else None)
+    gait = expected or (metrics.gait if metrics.gait != "rest" and table else None)
     data = {**metrics.to_dict(), "diverged": bool(recorder.diverged[0]), **(extra or {})}
     run.save_json("metrics.json", data)
     print(f"\n{metrics.gait} in the {trajectory.world}: {metrics.speed:.2f} BL/s at {metrics.frequency:.2f} Hz")

@@ -93,8 +93,9 @@ class SpinalMotor(nn.Module):
         self.control, self.segments = control, segments
         self.cocontraction = float(settings["cocontraction"])
         self.limb_reference, self.body_reference = settings["limb_reference"], settings["body_reference"]
-        self.turn_gain = float(settings["turn_gain"])
+        self.turn_gain, self.bend_gain = float(settings["turn_gain"]), float(settings["bend_gain"])
         swim, walk = (torch.tensor(np.radians(settings[k]), dtype=torch.float32) for k in ("spine_swim", "spine_walk"))
+        self.register_buffer("bend", (torch.arange(segments) < segments // 2).to(swim))
         self.register_buffer("swim_gain", swim / (math.pi / 2 - swim) / (2 * settings["swim_reference"]))
         self.register_buffer("walk_gain", walk / (math.pi / 2 - walk) / (2 * settings["walk_reference"]))
         series = limb_series()
@@ -104,6 +105,7 @@ class SpinalMotor(nn.Module):
         self.register_buffer("rest", torch.tensor(WALK_REST[8:], dtype=torch.float32).reshape(_LIMBS, _JOINTS))
         self.register_buffer("folded", torch.tensor(SWIM_REST[8:], dtype=torch.float32).reshape(_LIMBS, _JOINTS))
         self.limb_ratio = LIMB_MUSCLE[1] / LIMB_MUSCLE[0]
+        self.bend: Tensor
         self.swim_gain: Tensor
         self.walk_gain: Tensor
         self.series: Tensor
@@ -120,6 +122,9 @@ class SpinalMotor(nn.Module):
         gait = _smooth(stepping.mean(1, keepdim=True))
         gain = self.swim_gain + (self.walk_gain - self.swim_gain) * gait
         spine_left, spine_right = gain * left, gain * right
+        bend = self.bend_gain * gait * (stepping[:, [0, 2]] - stepping[:, [1, 3]]).mean(1, keepdim=True)
+        spine_left = (spine_left + self.bend * bend).clamp(min=0)
+        spine_right = (spine_right - self.bend * bend).clamp(min=0)
         beating = _smooth((left + right).mean(1, keepdim=True) / self.body_reference)
         limbs = self._limb_targets(cosine / radius, sine / radius, stepping, beating)
         if self.control == "joint":
@@ -144,9 +149,9 @@ class SpinalMotor(nn.Module):
         waves = torch.cat([basis[..., 0], basis[..., 1]], 2)
         swing = (self.series[..., 1:] * waves.unsqueeze(2)).sum(-1)
         across = stepping[:, _CONTRALATERAL]
-        asymmetry = (1 + self.turn_gain * (across - stepping)).clamp(0, 2)
-        scale = stepping.unsqueeze(2).repeat(1, 1, _JOINTS)
-        scale[..., 0] = stepping * asymmetry
+        girdle = 0.5 * (stepping + across)
+        scale = girdle.unsqueeze(2).repeat(1, 1, _JOINTS)
+        scale[..., 0] = girdle * (1 + torch.tanh(self.turn_gain * (across - stepping)))
         target = self.series[..., 0] + scale * swing
         fold = ((1 - _smooth(stepping)) * beating).unsqueeze(2)
         return target + fold * (self.folded - target)

@@ -5,7 +5,7 @@ slip. This script adjusts the walking pattern of the motor layer (amplitude, off
 spine's walking profile, and the phase between limb centres and spine) by CMA-ES until the gait of the simulated
 animal meets the figures of the recorded one. The network, its couplings and its drive stay as they are.
 
-    python scripts/fit_motor.py --generations 60          # about 15 minutes on 2 cores
+    python scripts/fit_motor.py --no-resume --generations 80 --population 18     # about 10 minutes on 2 cores
 
 Writes the best settings to agents/motor.json (`--dry-run`: only prints them) and its course to <out>/fit.csv.
 """
@@ -27,6 +27,7 @@ from tqdm import tqdm
 from agents.motor import SpinalMotor, motor_settings
 from rnn import Clamp, EditPlan, resolve, unroll
 from rnn.cpg import PhaseCell, drive_input
+from rnn.cpg.phase import PROFILES
 from sim.gait import GaitMetrics, gait_metrics
 from sim.salamander import Salamander
 from sim.trajectory import Trajectory
@@ -92,7 +93,7 @@ class Pattern:
                 np.ravel(settings["limb_offset"]) / 12,
                 np.ravel(settings["limb_phase"]) / 0.08,
                 np.log(np.array(settings["spine_walk"]) / WALK_SPINE) / 0.3,
-                np.array(settings.get("limb_to_body", [0.0, 0.0])) / 0.5,
+                np.array(settings["limb_to_body"]) / 0.5,
             ]
         )
 
@@ -174,7 +175,8 @@ def cost(slow: GaitMetrics, middle: GaitMetrics, fast: GaitMetrics, upright: flo
 def main(args: Args) -> dict:
     """Search, then store."""
     size = Pattern.size()
-    origin = Pattern.to_vector(motor_settings("phase")) if args.resume else np.zeros(size)
+    stored = {**motor_settings("phase"), "limb_to_body": PROFILES["newt"].limb_to_body}
+    origin = Pattern.to_vector(stored) if args.resume else np.zeros(size)
     search = cma.CMAEvolutionStrategy(
         origin, args.sigma, {"popsize": args.population, "seed": args.seed, "verbose": -9}
     )
@@ -209,8 +211,9 @@ def main(args: Args) -> dict:
     if not args.dry_run:
         path = Path(__file__).resolve().parents[1] / "agents" / "motor.json"
         table_ = json.loads(path.read_text())
-        table_["common"].update(settings)
+        table_["common"].update({key: value for key, value in settings.items() if key != "limb_to_body"})
         path.write_text(json.dumps(table_, indent=2) + "\n")
+        print(f"written to {path}; set limb_to_body={tuple(settings['limb_to_body'])} in the newt profile of PhaseCell")
     return settings
 
 

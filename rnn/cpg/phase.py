@@ -39,7 +39,7 @@ class Profile:
         w_contralateral: coupling between the two sides of a segment, 1/s.
         w_limb: coupling between limbs, left-right and fore-hind, 1/s.
         w_limb_to_body: coupling from a limb to the segments of its girdle and side, 1/s.
-        limb_to_body: phase by which those segments lag the limb, rad.
+        limb_to_body: phase by which those segments lag the limb, rad: one number, or fore and hind.
         lags: phase lag between each segment and the next as a fraction of the cycle: one number, or one per pair.
         mean_drive: take nu (and the upper end of the window) from the mean drive of both sides, so that the side
             drives set amplitudes only.
@@ -54,7 +54,7 @@ class Profile:
     w_contralateral: float
     w_limb: float
     w_limb_to_body: float
-    limb_to_body: float = 0.0
+    limb_to_body: float | tuple[float, float] = 0.0
     lags: float | tuple[float, ...] = 1 / 8
     mean_drive: bool = False
     turn: float | None = None
@@ -84,6 +84,7 @@ NEWT = Profile(
     w_contralateral=30.0,
     w_limb=30.0,
     w_limb_to_body=90.0,
+    limb_to_body=(-0.5562, -0.0805),
     lags=(0.193, 0.082, 0.082, 0.108, 0.149, 0.139, 0.117),
     mean_drive=True,
     turn=0.13,
@@ -290,12 +291,14 @@ def _pattern(layout: Layout, lags: Sequence[float]) -> Tensor:
 def phase_couplings(layout: Layout, profile: Profile, lags: Sequence[float]) -> Couplings:
     """All connections: along the body in both directions, across, between limbs, from limbs to the body."""
     table, S = Couplings(), layout.segments
+    phi = profile.limb_to_body
+    phi = phi if isinstance(phi, tuple) else (phi, phi)
     for side in (0, S):
         for i in range(S - 1):
             groups = ("body", "midbody") if i == S // 2 - 1 else ("body",)
-            phi = 2 * math.pi * lags[i]
-            table.add(side + i, side + i + 1, profile.w_body, phi, "body.descending", *groups)
-            table.add(side + i + 1, side + i, profile.w_body, -phi, "body.ascending", *groups)
+            lag = 2 * math.pi * lags[i]
+            table.add(side + i, side + i + 1, profile.w_body, lag, "body.descending", *groups)
+            table.add(side + i + 1, side + i, profile.w_body, -lag, "body.ascending", *groups)
     for i in range(S):
         table.add(i, S + i, profile.w_contralateral, math.pi, "contralateral")
         table.add(S + i, i, profile.w_contralateral, math.pi, "contralateral")
@@ -306,5 +309,5 @@ def phase_couplings(layout: Layout, profile: Profile, lags: Sequence[float]) -> 
                 table.add(2 * S + j, 2 * S + k, profile.w_limb, math.pi, "limb")
         for i in range(S):
             if layout.girdle(i) == girdle:
-                table.add(2 * S + k, side * S + i, profile.w_limb_to_body, profile.limb_to_body, "limb_to_body")
+                table.add(2 * S + k, side * S + i, profile.w_limb_to_body, phi[girdle], "limb_to_body")
     return table
