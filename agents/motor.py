@@ -63,11 +63,12 @@ class SpinalMotor(nn.Module):
     and `s = phi / (pi/2 - phi)`, so that an Ekeberg joint with alpha/beta = pi/2 swings by phi at amplitude R. The
     profile phi passes from the swimming to the walking one as the limb centres become active.
 
-    Limbs: each joint's set point is a Fourier series in its oscillator's phase, scaled by the amplitude of the
-    oscillator; yaw by that of the limb across, so that the side with the higher drive steps shorter and the animal
-    turns towards it, as it does in water. Co-contraction C about the rest angle turns a set point into two
-    activations, `M+- = (C +- D) / 2`, `D = (C + gamma) (q - q_0) beta / alpha`. A limb whose centre is silent while
-    the spine beats is held folded back, as swimming newts do with tonic limb muscles (Delvolve et al., 1997).
+    Limbs: each joint's set point is a Fourier series in its oscillator's phase, scaled by the amplitude of the girdle's
+    pair; yaw more on the side away from the higher drive, so that the animal turns towards the more driven side, as it
+    does in water (measured: with the limbs' own amplitudes it turns the other way). Co-contraction C about the rest
+    angle turns a set point into two activations, `M+- = (C +- D) / 2`, `D = (C + gamma) (q - q_0) beta / alpha`. A limb
+    whose centre is silent while the spine beats is held folded back, as swimming newts do with tonic limb muscles
+    (Delvolve et al., 1997).
 
     Args:
         controller: "phase", "leaky" or "rate": whose stored settings to use.
@@ -93,9 +94,8 @@ class SpinalMotor(nn.Module):
         self.control, self.segments = control, segments
         self.cocontraction = float(settings["cocontraction"])
         self.limb_reference, self.body_reference = settings["limb_reference"], settings["body_reference"]
-        self.turn_gain, self.bend_gain = float(settings["turn_gain"]), float(settings["bend_gain"])
+        self.register_buffer("turn_gain", torch.tensor(settings["turn_gain"]).repeat_interleave(2))
         swim, walk = (torch.tensor(np.radians(settings[k]), dtype=torch.float32) for k in ("spine_swim", "spine_walk"))
-        self.register_buffer("bend", (torch.arange(segments) < segments // 2).to(swim))
         self.register_buffer("swim_gain", swim / (math.pi / 2 - swim) / (2 * settings["swim_reference"]))
         self.register_buffer("walk_gain", walk / (math.pi / 2 - walk) / (2 * settings["walk_reference"]))
         series = limb_series()
@@ -105,7 +105,7 @@ class SpinalMotor(nn.Module):
         self.register_buffer("rest", torch.tensor(WALK_REST[8:], dtype=torch.float32).reshape(_LIMBS, _JOINTS))
         self.register_buffer("folded", torch.tensor(SWIM_REST[8:], dtype=torch.float32).reshape(_LIMBS, _JOINTS))
         self.limb_ratio = LIMB_MUSCLE[1] / LIMB_MUSCLE[0]
-        self.bend: Tensor
+        self.turn_gain: Tensor
         self.swim_gain: Tensor
         self.walk_gain: Tensor
         self.series: Tensor
@@ -122,9 +122,6 @@ class SpinalMotor(nn.Module):
         gait = _smooth(stepping.mean(1, keepdim=True))
         gain = self.swim_gain + (self.walk_gain - self.swim_gain) * gait
         spine_left, spine_right = gain * left, gain * right
-        bend = self.bend_gain * gait * (stepping[:, [0, 2]] - stepping[:, [1, 3]]).mean(1, keepdim=True)
-        spine_left = (spine_left + self.bend * bend).clamp(min=0)
-        spine_right = (spine_right - self.bend * bend).clamp(min=0)
         beating = _smooth((left + right).mean(1, keepdim=True) / self.body_reference)
         limbs = self._limb_targets(cosine / radius, sine / radius, stepping, beating)
         if self.control == "joint":
