@@ -198,7 +198,7 @@ def damped_hold(omega: ArrayLike, zeta: ArrayLike, dt: float) -> tuple[Array, Ar
     """
     w, z = np.broadcast_arrays(np.asarray(omega, dtype=np.float64), np.asarray(zeta, dtype=np.float64))
     if not (np.all(w > 0) and np.all((z >= 0) & (z < 1))):
-        raise ValueError(f"needs omega > 0 and zeta in [0, 1); received omega {omega} and zeta {zeta}")
+        raise ValueError(f"needs omega > 0 and zeta in [0, 1); received omega {omega!r} and zeta {zeta!r}")
     ringing = w * np.sqrt(1 - z**2)
     c, s = np.cos(ringing * dt), np.sin(ringing * dt) / ringing
     decay = np.exp(-z * w * dt)
