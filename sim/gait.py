@@ -253,7 +253,9 @@ def gait_metrics(trajectory: Trajectory, start: float | None = None, stop: float
         stride=along / f if moving else math.nan,
         joint_amplitudes=_floats(np.rad2deg(amplitudes)),
         phase_lags=_floats(rhythm.phase_lags(spine)) if moving else (math.nan,) * 7,
-        joint_phases=_floats((np.angle(z[0] * np.conj(z)) / (2 * np.pi)) % 1.0) if moving else (math.nan,) * 24,
+        joint_phases=_floats((np.angle(z[0] * np.conj(z)) / (2 * np.pi)).round(12) % 1.0)
+        if moving
+        else (math.nan,) * 24,
         waves=rhythm.wave_number(spine) if moving else math.nan,
         travelling_index=travelling if moving else math.nan,
         displacement=_floats(profile),

@@ -78,10 +78,11 @@ def draw_kymograph(axes: Axes, trajectory: Trajectory) -> None:
     """Spine angle over time and body: slanted stripes are a travelling wave, upright blocks a standing one."""
     angles = np.rad2deg(trajectory.spine())
     limit = max(float(np.abs(angles).max()), 1.0)
-    image = axes.pcolormesh(
-        trajectory.time, AXIAL_JOINTS, angles.T, cmap="RdBu_r", vmin=-limit, vmax=limit, shading="gouraud"
-    )
-    axes.set(xlabel="time, s", ylabel="distance from the snout, body lengths", ylim=AXIAL_JOINTS[[-1, 0]])
+    place = np.linspace(AXIAL_JOINTS[0], AXIAL_JOINTS[-1], 151)
+    between = np.stack([np.interp(place, AXIAL_JOINTS, row) for row in angles], axis=1)
+    extent = (trajectory.time[0], trajectory.time[-1], place[-1], place[0])
+    image = axes.imshow(between, cmap="RdBu_r", vmin=-limit, vmax=limit, extent=extent, aspect="auto")
+    axes.set(xlabel="time, s", ylabel="distance from the snout, body lengths")
     axes.set_title("Spine bending, degrees (positive: to the left)")
     colours = axes.get_figure()
     if colours is not None:
