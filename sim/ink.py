@@ -36,6 +36,7 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path(), "fonts", "ttf", name)), size)
 
 
+@lru_cache(maxsize=4096)
 def text_width(string: str, size: int, bold: bool = False) -> int:
     """Width of a string in pixels.
 

@@ -63,7 +63,8 @@ class Strip:
         self.lane_height = self.LANE if footage.interventions else 0
         top = self.lane_height + (3 if self.lane_height else 0)
         drive_height = 0 if footage.drive is None else max(34, round(0.17 * height))
-        feet_height = 0 if footage.foot_contact is None else 4 * self.FOOT
+        steps = footage.foot_contact is not None and bool(footage.foot_contact.any())
+        feet_height = 4 * self.FOOT if steps else 0
         used = sum(h + self.GAP for h in (drive_height, feet_height) if h)
         self.raster = self._draw_raster(top, bottom - top - used - 2)
         top = self.raster.top + self.raster.height + self.GAP

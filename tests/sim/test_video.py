@@ -335,15 +335,19 @@ def test_a_failing_encoder_is_reported_with_its_own_words(tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
-def test_the_small_animation_gives_up_quality_to_stay_small(tmp_path):
-    noise = np.random.default_rng(0).integers(0, 255, (4, 90, 160, 3), dtype=np.uint8)
-    sizes = []
-    for limit in (10**9, 1):
+def test_the_small_animation_stays_as_small_as_it_was_asked_to_be(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (12, 90, 160, 3), dtype=np.uint8)
+    sizes, frames, lengths = [], [], []
+    for limit in (10**9, 60_000, 25_000):
         with WebpWriter(tmp_path / "a.webp", 10, max_bytes=limit) as writer:
             for frame in noise:
                 writer.write(frame)
         sizes.append((tmp_path / "a.webp").stat().st_size)
-    assert sizes[1] < 0.6 * sizes[0]
+        assert sizes[-1] <= limit
+        with Image.open(tmp_path / "a.webp") as image:
+            frames.append(image.n_frames)
+            lengths.append(image.n_frames * image.info["duration"])
+    assert sizes[0] > 60_000 and frames[0] == 12 > frames[2] and set(lengths) == {1200}
 
 
 @pytest.mark.parametrize(
