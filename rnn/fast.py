@@ -9,16 +9,12 @@ from torch import Tensor
 
 from rnn.cell import Cell, quantities
 from rnn.edits import Clamp, Edit, EditPlan, Lesion
-from rnn.fused import Hold
+from rnn.fused import Hold, TooHard
 
 __all__ = ["PATHS", "TooHard", "run_fast"]
 
 PATHS = ("auto", "loop", "fused", "scan", "layers")
 SHORT = 8  # steps, below which "auto" keeps the loop (control steps, bit for bit as in training a loop)
-
-
-class TooHard(Exception):
-    """Why a fast path cannot do what is asked."""
 
 
 class Piece(NamedTuple):
@@ -52,8 +48,6 @@ def run_fast(
     for piece in pieces:
         span = slice(piece.begin, piece.end)
         inner = resets[span] if resets is not None and any(flags[span]) else None
-        if inner is not None and piece.holds and not getattr(cell, "sequence_resets_held", True):
-            raise TooHard("units are held while rows are reset")
         begin = fresh if inner is not None else None
         ys, state, what = cell.sequence(xs[span], state, inner, begin, piece.holds)  # type: ignore[operator]
         outputs.append(ys)

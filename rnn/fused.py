@@ -7,9 +7,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import _VF, Tensor
 
-__all__ = ["Episodes", "Hold", "elman_sequence", "gru_sequence", "lstm_sequence"]
+__all__ = ["Episodes", "Hold", "TooHard", "elman_sequence", "gru_sequence", "lstm_sequence"]
 
 SHUT, OPEN = -200.0, 200.0  # gate inputs whose logistic is 0 and 1 to the last bit, whatever the weights add
+
+
+class TooHard(Exception):
+    """Why a fast path cannot do what is asked."""
 
 
 class Hold(NamedTuple):
@@ -138,6 +142,8 @@ def gru_sequence(
     it was before, and is done by the cell. With resets inside there are such steps in between too: then the loop is
     right."""
     held = _of("h", holds)
+    if held is not None and resets is not None:
+        raise TooHard("units of a GRU are held while rows are reset")
     if held is not None:
         return _gru_held(cell, xs, state, held)
     layout, data, h0 = _lay_out(xs, state.h, resets, fresh.h if fresh is not None else None)

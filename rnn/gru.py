@@ -44,7 +44,6 @@ class GRUCell(Cell):
     sequence_path = "fused"
     sequence_seen = ("h",)
     sequence_holds = ("h",)
-    sequence_resets_held = False
 
     def __init__(self, input_size: int, hidden_size: int, *, update_bias: float = 0.0):
         super().__init__()

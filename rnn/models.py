@@ -27,6 +27,7 @@ CELLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "es2n": ("rnn.reservoir", "EdgeOfStabilityCell", {}),
     "frame": ("rnn.stateless", "FrameCell", {}),
     "window": ("rnn.stateless", "WindowCell", {}),
+    "convolution": ("rnn.stateless", "ConvolutionCell", {}),
     "linear_attention": ("rnn.attention", "LinearAttentionCell", {}),
     "transformer": ("rnn.attention", "TransformerCell", {}),
 }
