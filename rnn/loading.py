@@ -1,0 +1,191 @@
+"""Reading records from files: npz, MATLAB and text."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from rnn.data import Record, columns
+
+__all__ = ["load_records"]
+
+FORMATS = (".npz", ".csv", ".txt", ".dat", ".mat")
+
+
+def load_records(
+    path: str | os.PathLike[str],
+    *,
+    inputs: Sequence[str] = (),
+    outputs: Sequence[str] = (),
+    dt: float | None = None,
+    time: str | None = None,
+    trial: str | None = None,
+    skip_rows: int = 0,
+) -> list[Record]:
+    """Read the records in a file.
+
+    - npz: `u [T, I]`, `y [T, O]` and `dt`, or sections `u_0, y_0, u_1, y_1, ...`; without u an unforced system.
+    - mat (MATLAB up to version 7): variables by name, [T], [1, T] or [T, channels]; by default `u`, `y`, `dt`.
+    - csv, txt, dat: columns by name (of the header line, a leading % or # is ignored) or by number from 0,
+      separated by commas, semicolons, tabs or blanks. By default the columns called u, u0, u1 ... and y, y0, y1 ...
+
+    Args:
+        path: the file.
+        inputs: names of variables or columns.
+        outputs: names of variables or columns.
+        dt: sampling time in seconds; None to take the file's, or the median step of the `time` column.
+        time: column or variable with the time in seconds.
+        trial: column that numbers the trials of a text file; each becomes a record.
+        skip_rows: lines to leave out before the header of a text file.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: an unknown format, missing names, or data that `Record` refuses.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"{path.name}: the format {suffix!r} is not known; the formats are {', '.join(FORMATS)}")
+    if suffix == ".npz":
+        return _from_npz(path, inputs, outputs, dt, time)
+    if suffix == ".mat":
+        return _from_mat(path, inputs, outputs, dt, time)
+    return _from_text(path, inputs, outputs, dt, time, trial, skip_rows)
+
+
+def _from_npz(path: Path, inputs: Sequence[str], outputs: Sequence[str], dt: float | None, time: str | None):
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            table = {name: file[name] for name in file.files}
+    except ValueError as error:
+        raise ValueError(f"{path.name}: cannot be read as plain arrays ({error}); save numbers, not objects") from error
+    except Exception as error:
+        raise ValueError(f"{path.name} is damaged or no npz file: {error}") from error
+    step = _step(table, dt, time, path.name)
+    if outputs or "y" in table:
+        return [
+            Record(
+                _pick(table, inputs or ["u"] * ("u" in table), path),
+                _pick(table, outputs or ["y"], path),
+                step,
+                path.stem,
+            )
+        ]
+    numbers = sorted(int(name[2:]) for name in table if name.startswith("y_") and name[2:].isdigit())
+    if not numbers:
+        raise ValueError(f"{path.name} has neither y nor y_0, y_1, ...; it has {', '.join(table) or 'nothing'}")
+    missing = [f"u_{k}" for k in numbers if f"u_{k}" not in table]
+    if missing and len(missing) < len(numbers):
+        raise ValueError(f"{path.name}: {', '.join(missing)} missing; every section needs its u_k and y_k")
+    return [Record(table.get(f"u_{k}"), table[f"y_{k}"], step, f"{path.stem}_{k}") for k in numbers]
+
+
+def _from_mat(path: Path, inputs: Sequence[str], outputs: Sequence[str], dt: float | None, time: str | None):
+    from scipy.io import loadmat
+
+    try:
+        raw = loadmat(path)
+    except NotImplementedError as error:
+        raise ValueError(f"{path.name} is a MATLAB 7.3 file; save it with `save -v7`") from error
+    except Exception as error:
+        raise ValueError(f"{path.name} is damaged or no MATLAB file: {error}") from error
+    table = {}
+    for name, value in raw.items():
+        if not name.startswith("__") and isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
+            table[name] = value.T if value.ndim == 2 and value.shape[0] == 1 else value
+    step = _step(table, dt, time, path.name)
+    u = _pick(table, inputs or ["u"] * ("u" in table), path)
+    return [Record(u, _pick(table, outputs or ["y"], path), step, path.stem)]
+
+
+def _from_text(
+    path: Path,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    dt: float | None,
+    time: str | None,
+    trial: str | None,
+    skip_rows: int,
+) -> list[Record]:
+    lines = path.read_text(encoding="utf-8-sig").splitlines()[skip_rows:]
+    lines = [line for line in lines if line.strip()]
+    if not lines:
+        raise ValueError(f"{path.name} is empty")
+    names, body = _header(lines, path.name)
+    rows = [_fields(line) for line in body]
+    widths = {len(row) for row in rows}
+    if len(widths) != 1:
+        odd = next(i for i, row in enumerate(rows) if len(row) != len(rows[0]))
+        raise ValueError(f"{path.name}: row {odd} has {len(rows[odd])} columns, the first has {len(rows[0])}")
+    try:
+        values = np.array([[float(cell) if cell else math.nan for cell in row] for row in rows])
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}; leave header lines out with skip_rows") from error
+    width = values.shape[1]
+    table: dict[str, np.ndarray] = {str(i): values[:, i] for i in range(width)}
+    if names and len(names) <= width:  # names of the last columns, where the first ones have none
+        table |= {name: values[:, width - len(names) + i] for i, name in enumerate(names)}
+    else:
+        names = []
+    by_letter = lambda letter: [n for n in names if n == letter or (n[0] == letter and n[1:].lstrip("_").isdigit())]
+    inputs, outputs = inputs or by_letter("u"), outputs or by_letter("y")
+    if not outputs:
+        raise ValueError(
+            f"{path.name}: which columns are outputs? name them with `outputs`; the columns are "
+            f"{', '.join(names) if names else f'0 to {width - 1}'}"
+        )
+    step = _step(table, dt, time, path.name)
+    u, y = _pick(table, inputs, path), _pick(table, outputs, path)
+    if trial is None:
+        return [Record(u, y, step, path.stem)]
+    marks = _pick(table, [trial], path)[:, 0]
+    return [
+        Record(u[marks == m], y[marks == m], step, f"{path.stem} trial {m:g}") for m in dict.fromkeys(marks.tolist())
+    ]
+
+
+def _fields(line: str) -> list[str]:
+    for separator in (";", ",", "\t"):
+        if separator in line:
+            return [cell.strip() for cell in line.strip().rstrip(separator).split(separator)]
+    return line.split()
+
+
+def _header(lines: list[str], name: str) -> tuple[list[str], list[str]]:
+    cells = [cell.strip("\"' ") for cell in _fields(lines[0].lstrip("%# "))]
+    try:
+        [float(cell) for cell in cells]
+    except ValueError:
+        return cells, lines[1:]
+    return [], [line for line in lines if line.lstrip()[0] not in "%#"]
+
+
+def _pick(table: dict[str, np.ndarray], names: Sequence[str], path: Path) -> np.ndarray:
+    missing = [name for name in names if name not in table]
+    if missing:
+        raise ValueError(f"{path.name} has no {', '.join(map(repr, missing))}; it has {', '.join(table)}")
+    columns = [columns(table[name], f"{name} in {path.name}") for name in names]
+    if len({len(column) for column in columns}) > 1:
+        lengths = ", ".join(f"{name}: {len(column)}" for name, column in zip(names, columns, strict=True))
+        raise ValueError(f"{path.name}: channels of different length ({lengths})")
+    if not columns:
+        return np.zeros((0, 0))
+    return np.concatenate(columns, 1)
+
+
+def _step(table: dict[str, np.ndarray], dt: float | None, time: str | None, name: str) -> float:
+    if dt is not None:
+        return float(dt)
+    if time is not None:
+        if time not in table:
+            raise ValueError(f"{name} has no time column {time!r}; it has {', '.join(table)}")
+        steps = np.diff(np.asarray(table[time], dtype=float).ravel())
+        return float(np.median(steps))
+    if "dt" in table and np.size(table["dt"]) == 1:
+        return float(np.ravel(table["dt"])[0])
+    raise ValueError(f"{name} does not say its sampling time; give `dt` in seconds or a `time` column")

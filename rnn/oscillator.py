@@ -1,0 +1,356 @@
+"""The oscillator cell: damped, forced oscillators with learned springs as a recurrent network."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rnn.cell import Cell, Tap, no_tap
+
+__all__ = ["OscillatorCell", "OscillatorState", "damped_flow"]
+
+
+class OscillatorState(NamedTuple):
+    """Displacements `position` q, `velocity` p = q'/omega and the `drive` d of the last sample, each [B, n]."""
+
+    position: Tensor
+    velocity: Tensor
+    drive: Tensor
+
+
+class OscillatorCell(Cell):
+    r"""Damped, forced oscillators with learned frequency, damping, spring and friction.
+
+    Each oscillator has a displacement q and a velocity p = q'/omega in the same unit. It follows
+
+        q'' + 2 zeta omega q' + omega^2 (q + s(q) - d) + omega f(q) q' = 0,    d = W x + b,
+
+    with the spring's deviation from a straight line `s(q) = k2 q^2 + k3 q^3` (a Duffing oscillator) or a small
+    learned network, and the friction `f(q) = d1 q + d2 q^2` (a van der Pol oscillator has zeta < 0, d2 > 0). The
+    drive d is in units of displacement: a constant drive moves a linear spring by q = d.
+
+    One step of length dt is `substeps` steps of Strang splitting of length h: half a kick by the nonlinear forces,
+    the exact flow of the damped linear oscillator under a drive that runs straight from the last sample to this one,
+    half a kick. With linear springs the step is exact. `method="symplectic"` drifts by the velocity instead and lets
+    the kicks carry all forces (leapfrog), the damping implicitly in every second one: second order as well, and without
+    damping the energy errs but does not drift. It needs omega h < 2.
+
+    All parameters are per second or dimensionless, none per step: `at(dt)` is the same physics at another rate.
+
+    Args:
+        input_size: number of inputs, I.
+        hidden_size: number of oscillators, n. The output is [q, p], 2 n values.
+        dt: time from one sample to the next, seconds.
+        frequency: natural frequency omega / 2 pi in Hz, one number, or one per oscillator [n]; None spreads n
+            frequencies evenly in octaves from 1/200 to 1/5 of the sampling rate.
+        damping: damping ratio zeta, one number or [n].
+        spring: "linear" (s = 0), "cubic", or "learned" (s a network of `units` hyperbolic tangents per oscillator).
+        friction: learn the friction f(q).
+        coupled: let springs join the oscillators: forces `K q` with a learned matrix K [n, n], and nonlinear springs
+            that feel mixtures `E q` and act back through E.
+        self_exciting: allow zeta to become negative (a limit cycle); otherwise it stays positive.
+        method: "exact" or "symplectic".
+        substeps: steps of length dt / substeps.
+        units: hidden units per learned spring.
+
+    Sources: "Duffing's equation" in any text on vibrations; splitting: "On the construction and comparison of
+    difference schemes" (Strang, 1968); oscillators as recurrent networks: "Coupled Oscillatory Recurrent Neural
+    Network (coRNN)" (Rusch, Mishra, 2021).
+
+    Raises:
+        ValueError: an unknown spring or method, a frequency, damping or step that is not positive.
+
+    >>> cell = OscillatorCell(1, 1, dt=0.25, frequency=1.0, damping=0.0, self_exciting=True, spring="linear")
+    >>> state = OscillatorState(torch.ones(1, 1), torch.zeros(1, 1), torch.zeros(1, 1))
+    >>> y, state = cell(torch.zeros(1, 1), state)
+    >>> [abs(round(v, 4)) for v in y[0].tolist()]  # a quarter of a period later: q = 0, p = -1
+    [0.0, 1.0]
+    """
+
+    activity = "position"
+    stacks = True  # the step also takes parameters stacked in a first dimension, see `rnn.model.run_copies`
+    sequence_path = "scan"
+    sequence_seen = ("position", "velocity")
+    sequence_holds = ()
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        *,
+        dt: float = 0.01,
+        frequency: float | Sequence[float] | None = None,
+        damping: float | Sequence[float] = 0.1,
+        spring: str = "cubic",
+        friction: bool = True,
+        coupled: bool = False,
+        self_exciting: bool = False,
+        method: str = "exact",
+        substeps: int = 2,
+        units: int = 8,
+    ):
+        super().__init__()
+        if spring not in ("linear", "cubic", "learned"):
+            raise ValueError(f"unknown spring {spring!r}; the springs are 'linear', 'cubic' and 'learned'")
+        if method not in ("exact", "symplectic"):
+            raise ValueError(f"unknown method {method!r}; the methods are 'exact' and 'symplectic'")
+        if not dt > 0 or substeps < 1:
+            raise ValueError(f"a step needs dt > 0 and substeps >= 1, received dt={dt}, substeps={substeps}")
+        n = hidden_size
+        self.input_size, self.hidden_size, self.output_size = input_size, n, 2 * n
+        self.dt, self.spring, self.method, self.substeps = float(dt), spring, method, substeps
+        self.coupled, self.self_exciting, self.has_friction = coupled, self_exciting, friction
+        if frequency is None:
+            frequency = torch.logspace(math.log10(1 / 200), math.log10(1 / 5), n + 2).div(dt).tolist()[1:-1]
+        hertz, zeta = _per_unit(frequency, n, "frequency"), _per_unit(damping, n, "damping")
+        if (hertz <= 0).any() or (not self_exciting and (zeta <= 0).any()):
+            raise ValueError(
+                f"frequencies and damping ratios must be positive, received {hertz.tolist()} Hz and {zeta.tolist()}; "
+                "self_exciting=True allows a damping ratio of zero or below"
+            )
+        self.log_omega = nn.Parameter((2 * math.pi * hertz).log())
+        self.raw_zeta = nn.Parameter(zeta.clone() if self_exciting else zeta.log())
+        self.weight = nn.Parameter(torch.randn(n, input_size) / math.sqrt(max(input_size, 1)))
+        self.bias = nn.Parameter(torch.zeros(n))
+        if spring == "cubic":
+            self.k2, self.k3 = nn.Parameter(torch.zeros(n)), nn.Parameter(torch.zeros(n))
+        if spring == "learned":
+            self.spring_in = nn.Parameter(torch.randn(n, units))
+            self.spring_bias = nn.Parameter(torch.linspace(-1, 1, units).repeat(n, 1))
+            self.spring_out = nn.Parameter(torch.zeros(n, units))
+        if friction:
+            self.d1, self.d2 = nn.Parameter(torch.zeros(n)), nn.Parameter(torch.zeros(n))
+        if coupled:
+            self.K, self.E = nn.Parameter(torch.zeros(n, n)), nn.Parameter(torch.eye(n))
+
+    @property
+    def omega(self) -> Tensor:
+        """Natural angular frequencies in rad/s, [n]."""
+        return self.log_omega.exp()
+
+    @property
+    def zeta(self) -> Tensor:
+        """Damping ratios, [n]."""
+        return self.raw_zeta if self.self_exciting else self.raw_zeta.exp()
+
+    def at(self, dt: float) -> OscillatorCell:
+        """The same oscillators, sharing their parameters, stepped at another sampling time (seconds)."""
+        if not dt > 0:
+            raise ValueError(f"a sampling time must be positive, received {dt}")
+        other = copy.copy(self)
+        other.dt = float(dt)
+        return other
+
+    def eigenvalues(self) -> Tensor:
+        """Eigenvalues of one step of the linear part, `exp((-zeta +- sqrt(zeta^2 - 1)) omega dt)`, complex [n, 2]."""
+        zeta = self.zeta.to(torch.complex128)
+        root = (zeta**2 - 1).sqrt()
+        return torch.exp(torch.stack([-zeta + root, -zeta - root], -1) * (self.omega * self.dt).unsqueeze(-1))
+
+    def initial_state(self, batch: int) -> OscillatorState:
+        return OscillatorState(*(self.zeros(batch, self.hidden_size) for _ in range(3)))
+
+    def groups(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
+        return {"position": {f"oscillator{i}": (i,) for i in range(self.hidden_size)}}
+
+    def forward(self, x: Tensor, state: OscillatorState, tap: Tap = no_tap) -> tuple[Tensor, OscillatorState]:
+        x = tap("input", x)
+        drive = tap("drive", x @ self.weight.mT + self.bias)
+        q, p, last = state
+        advance = self._stepper(tap)
+        for k in range(self.substeps):
+            q, p = advance(
+                q, p, torch.lerp(last, drive, k / self.substeps), torch.lerp(last, drive, (k + 1) / self.substeps)
+            )
+        q, p = tap("position", q), tap("velocity", p)
+        return torch.cat([q, p], -1), OscillatorState(q, p, drive)
+
+    def scan(
+        self,
+        xs: Tensor,
+        state: OscillatorState,
+        resets: Tensor | None = None,
+        fresh: OscillatorState | None = None,
+    ) -> tuple[Tensor, OscillatorState]:
+        """Many steps without taps: inputs [T, ..., B, I] to outputs [T, ..., B, 2n], the numbers of the plain loop.
+
+        What does not depend on the motion (drives, their share in the flow, coefficients) is computed once for all
+        steps; a step is then two to three dozen small operations.
+        """
+        m, theta = self.substeps, self.omega * (self.dt / self.substeps)
+        drives = xs @ self.weight.mT + self.bias
+        lasts = torch.cat([state.drive.expand(drives.shape[1:]).unsqueeze(0), drives[:-1]])
+        if resets is not None and fresh is not None:
+            lasts = torch.where(resets.unsqueeze(-1), fresh.drive, lasts)
+        ends = [torch.lerp(lasts, drives, k / m) for k in range(m + 1)]
+        step = self._split_scan(theta, ends) if self.method == "exact" else self._leap_scan(theta, ends)
+        q, p = state.position, state.velocity
+        flags = [False] * len(xs) if resets is None else resets.any(1).tolist()
+        qs, ps = [], []
+        for t in range(len(xs)):
+            if flags[t] and resets is not None and fresh is not None:
+                row = resets[t].unsqueeze(-1)
+                q, p = torch.where(row, fresh.position, q), torch.where(row, fresh.velocity, p)
+            q, p = step(t, q, p)
+            qs.append(q)
+            ps.append(p)
+        return torch.cat([torch.stack(qs), torch.stack(ps)], -1), OscillatorState(q, p, drives[-1])
+
+    def _split_scan(self, theta: Tensor, ends: list[Tensor]):
+        """`(t, q, p) -> (q, p)` by Strang splitting, the drives' shares computed beforehand."""
+        ((a, b), (c, d)), f = damped_flow(self.zeta, theta)
+        pairs = list(zip(ends[:-1], ends[1:], strict=True))
+        to_q = [(f[0] * d0 + f[1] * d1).unbind(0) for d0, d1 in pairs]
+        to_p = [(f[2] * d0 + f[3] * d1).unbind(0) for d0, d1 in pairs]
+        kick = self._kicker(theta / 2)
+
+        def step(t: int, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+            for k in range(self.substeps):
+                p = kick(q, p)
+                q, p = (
+                    torch.addcmul(torch.addcmul(to_q[k][t], a, q), b, p),
+                    torch.addcmul(torch.addcmul(to_p[k][t], c, q), d, p),
+                )
+                p = kick(q, p)
+            return q, p
+
+        return step
+
+    def _leap_scan(self, theta: Tensor, ends: list[Tensor]):
+        """`(t, q, p) -> (q, p)` by the leapfrog."""
+        half, brake, push = 0.5 * theta, 1 - self.zeta * theta, 1 / (1 + self.zeta * theta)
+        pulls = [(half * end).unbind(0) for end in ends]
+        kick = self._kicker(half)
+
+        def step(t: int, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+            for k in range(self.substeps):
+                p = kick(q, torch.addcmul(torch.addcmul(pulls[k][t], brake, p), half, q, value=-1))
+                q = torch.addcmul(q, theta, p)
+                p = torch.addcmul(pulls[k + 1][t] + kick(q, p), half, q, value=-1) * push
+            return q, p
+
+        return step
+
+    def sequence(
+        self,
+        xs: Tensor,
+        state: OscillatorState,
+        resets: Tensor | None,
+        fresh: OscillatorState | None,
+        holds: tuple[()] = (),
+    ) -> tuple[Tensor, OscillatorState, dict[str, Tensor]]:
+        """`scan` as `unroll` calls it: outputs, final state and what was seen, by quantity."""
+        ys, state = self.scan(xs, state, resets, fresh)
+        q, p = ys.chunk(2, -1)
+        return ys, state, {"position": q, "velocity": p}
+
+    def _stepper(self, tap: Tap):
+        """One sub-step `(q, p, d0, d1) -> (q, p)`, the drive running from d0 to d1."""
+        zeta, theta = self.zeta, self.omega * (self.dt / self.substeps)
+        kick = self._kicker(theta / 2, tap)
+        if self.method == "symplectic":
+
+            def leap(q: Tensor, p: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
+                p = kick(q, p * (1 - zeta * theta) - 0.5 * theta * (q - d0))
+                q = q + theta * p
+                return q, (kick(q, p) - 0.5 * theta * (q - d1)) / (1 + zeta * theta)
+
+            return leap
+        flow, forced = damped_flow(zeta, theta)
+
+        def split(q: Tensor, p: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
+            p = kick(q, p)
+            q, p = (
+                flow[0][0] * q + flow[0][1] * p + forced[0] * d0 + forced[1] * d1,
+                flow[1][0] * q + flow[1][1] * p + forced[2] * d0 + forced[3] * d1,
+            )
+            return q, kick(q, p)
+
+        return split
+
+    def _kicker(self, angle: Tensor, tap: Tap = no_tap):
+        """The nonlinear forces acting over `angle` = omega h at rest: `(q, p) -> p`.
+
+        p' = -(S + D p), with S and D of q alone, by the midpoint rule, solved: p - angle (S + D p) / (1 + angle D / 2).
+        """
+        if self.spring == "linear" and not self.has_friction and not self.coupled:
+            return lambda q, p: p
+
+        def kick(q: Tensor, p: Tensor) -> Tensor:
+            e = q @ self.E.mT if self.coupled else q
+            force = self._spring(e)
+            force = force + self._friction(e) * p if self.has_friction else force
+            if self.coupled:
+                force = force @ self.E + q @ self.K.mT
+            force = angle * tap("force", force)
+            if self.has_friction and not self.coupled:
+                force = force / (1 + 0.5 * angle * self._friction(e))
+            return p - force
+
+        def cubic(q: Tensor, p: Tensor) -> Tensor:
+            """The same for uncoupled cubic springs with friction, in seven operations."""
+            friction = torch.addcmul(d1, d2, q) * q
+            force = torch.addcmul(torch.addcmul(k2, k3, q) * (q * q), friction, p)
+            return p - force / torch.add(inverse, friction, alpha=0.5)
+
+        if self.spring == "cubic" and self.has_friction and not self.coupled and tap is no_tap:
+            k2, k3, d1, d2, inverse = self.k2, self.k3, self.d1, self.d2, 1 / angle
+            return cubic
+        return kick
+
+    def _spring(self, q: Tensor) -> Tensor:
+        if self.spring == "cubic":
+            return (self.k2 + self.k3 * q) * q * q
+        if self.spring == "learned":
+            units = torch.tanh(q.unsqueeze(-1) * self.spring_in.unsqueeze(-3) + self.spring_bias.unsqueeze(-3))
+            return (units * self.spring_out.unsqueeze(-3)).sum(-1)
+        return torch.zeros_like(q)
+
+    def _friction(self, q: Tensor) -> Tensor:
+        return (self.d1 + self.d2 * q) * q
+
+    def extra_repr(self) -> str:
+        return f"{self.hidden_size} oscillators, dt={self.dt:g} s, spring={self.spring!r}, method={self.method!r}"
+
+
+Flow = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
+
+
+def damped_flow(zeta: Tensor, theta: Tensor) -> tuple[Flow, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Exact step of `q'' + 2 zeta q' + q = d` over the angle theta, the drive running straight from d0 to d1.
+
+    With `c = cos(r theta)`, `s = sin(r theta) / r`, `r = sqrt(1 - zeta^2)` (hyperbolic where zeta > 1):
+
+        [q; p] <- exp(-zeta theta) [[c + zeta s, s], [-s, c - zeta s]] [q; p] + [f0 d0 + f1 d1; f2 d0 + f3 d1].
+
+    Returns:
+        The four entries of the matrix and (f0, f1, f2, f3), each of the shape of zeta.
+    """
+    delta = 1 - zeta * zeta
+    r = delta.abs().clamp_min(1e-8).sqrt()
+    over = delta < 0
+    decay = torch.exp(-zeta * theta)
+    angle = torch.where(over, torch.zeros_like(theta), theta)
+    hyper = torch.where(over, theta, torch.zeros_like(theta))
+    slow, fast = torch.exp((r - zeta) * hyper), torch.exp(-(r + zeta) * hyper)
+    c = torch.where(over, 0.5 * (slow + fast), decay * torch.cos(r * angle))
+    s = torch.where(over, 0.5 * (slow - fast), decay * torch.sin(r * angle)) / r
+    a11, a12, a21, a22 = c + zeta * s, s, -s, c - zeta * s
+    # Particular solution: q = d - 2 zeta g, p = g, with slope g = (d1 - d0) / theta.
+    g, two_zeta_g = 1 / theta, 2 * zeta / theta
+    q0, q1 = 1 + two_zeta_g, -two_zeta_g  # what d0, d1 contribute to the particular q at the start
+    forced_q0, forced_q1 = two_zeta_g - a11 * q0 + a12 * g, (1 - two_zeta_g) - a11 * q1 - a12 * g
+    forced_p0, forced_p1 = -g - a21 * q0 + a22 * g, g - a21 * q1 - a22 * g
+    return ((a11, a12), (a21, a22)), (forced_q0, forced_q1, forced_p0, forced_p1)
+
+
+def _per_unit(value: float | Sequence[float], n: int, name: str) -> Tensor:
+    tensor = torch.as_tensor(value, dtype=torch.get_default_dtype()).flatten()
+    if tensor.numel() not in (1, n):
+        raise ValueError(f"`{name}` has {tensor.numel()} entries for {n} oscillators; pass one number or {n}")
+    return tensor.expand(n).clone()
