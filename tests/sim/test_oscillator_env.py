@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
+from scipy.integrate import solve_ivp
 
 from sim.oscillator_env import OscillatorEnv, OscillatorVectorEnv
-from sim.oscillators import damped_solution, duffing_energy
+from sim.oscillators import damped_matrix, damped_solution, duffing_energy
 
 TASKS = ["damped", "forced", "duffing", "vanderpol"]
 IDLE = lambda n: np.zeros((n, 1))
@@ -87,6 +88,30 @@ def test_the_disturbance_of_the_forced_task_pushes_like_an_action_of_the_same_si
         _, _, _, _, info = env.step(-env.task.disturbance()[:, None] / env.task.max_force)
     amplitude = np.hypot(info["state"][:, 0], info["state"][:, 1] / env.task.parameters["omega"])
     assert np.all(amplitude < 0.2 * np.exp(-0.05 * 0.9 * 2 * np.pi * 4.0) * 1.1)
+
+
+def test_the_shaken_mass_follows_the_continuous_disturbance_and_not_a_delayed_one():
+    env = OscillatorVectorEnv(4, task="forced")
+    _, info = env.reset(seed=3)
+    start, p = info["state"], env.task.parameters
+    states = np.stack([env.step(IDLE(4))[4]["state"] for _ in range(60)])
+    for i in range(4):
+        shake = lambda t, i=i: sum(
+            p[f"shake.{k}"][i] * np.sin(p[f"rate.{k}"][i] * t + p[f"phase.{k}"][i]) for k in (1, 2)
+        )
+        field = lambda t, s, i=i, shake=shake: damped_matrix(p["omega"][i], 0.05) @ s + [0.0, shake(t)]
+        truth = solve_ivp(field, (0, 3), start[i], rtol=1e-8, atol=1e-10).y[:, -1]
+        scale = np.abs(states[:, i]).max(axis=0)
+        assert states[-1, i] / scale == pytest.approx(truth / scale, abs=0.02)
+
+
+def test_a_world_that_leaves_its_range_on_its_last_step_is_terminated_and_not_truncated():
+    env = OscillatorVectorEnv(2, task="damped", max_episode_steps=3)
+    env.reset(seed=0)
+    env.step(IDLE(2)), env.step(IDLE(2))
+    env.task.state[0] = [9.0, 0.0]
+    _, _, terminated, truncated, _ = env.step(IDLE(2))
+    assert terminated.tolist() == [True, False] and truncated.tolist() == [False, True]
 
 
 def mean_reward(task, policy, steps=300, worlds=32):

@@ -42,12 +42,13 @@ def test_a_travelling_wave_has_its_waves_per_body_in_either_direction(waves):
     assert rhythm.phase_lags(z) == pytest.approx(waves * np.diff(AXIAL_JOINTS), abs=0.005)
 
 
-def test_lags_survive_a_frequency_that_drifts_by_a_fifth():
+def test_lags_and_amplitudes_survive_a_frequency_that_drifts_by_a_fifth():
     t = np.arange(0, 6, DT)
     cycles = 3.0 * t + 0.05 * t**2  # 3.0 to 3.6 Hz
     angles = 0.3 * np.cos(2 * np.pi * (cycles[:, None] - 1.1 * AXIAL_JOINTS))
     z = rhythm.complex_amplitudes(angles, DT, rhythm.fundamental_frequency(angles, DT))
     assert rhythm.wave_number(z) == pytest.approx(1.1, abs=0.02)
+    assert np.abs(z) == pytest.approx(np.full(8, 0.3), rel=0.02)
 
 
 def test_harmonics_and_offsets_do_not_enter_the_fundamental():
