@@ -139,7 +139,7 @@ def classify(frequency: float, spine_amplitude: float, limb_amplitude: float, du
     if frequency < 0.15 or max(spine_amplitude, limb_amplitude) < np.deg2rad(1.5):
         return "rest"
     stepping = limb_amplitude > np.deg2rad(5.0)
-    return "walk" if stepping and (duty >= 0.2 or travelling < 0.25) else "swim"
+    return "walk" if stepping and (duty >= 0.2 or travelling < 0.35) else "swim"
 
 
 @dataclass(frozen=True)

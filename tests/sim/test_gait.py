@@ -164,7 +164,7 @@ def test_gait_over_time_shows_rest_then_walking_then_swimming_with_a_jump_in_fre
 
 
 def test_stepping_under_water_is_walking_and_a_beating_spine_with_folded_limbs_is_swimming():
-    assert classify(1.0, 0.3, 0.4, duty=0.0, travelling=0.1) == "walk"
+    assert classify(1.0, 0.3, 0.4, duty=0.0, travelling=0.2) == "walk"
     assert classify(1.0, 0.3, 0.4, duty=0.5, travelling=0.6) == "walk"
     assert classify(3.0, 0.5, 0.02, duty=0.0, travelling=0.6) == "swim"
     assert classify(3.0, 0.5, 0.02, duty=0.7, travelling=0.6) == "swim"  # writhing on the ground is no stepping
