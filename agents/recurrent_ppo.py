@@ -28,6 +28,8 @@ class RecurrentPPOConfig(PPOConfig):
     """Name of a cell in `rnn.models`, or a cell."""
     hidden: int = 64
     """H of a cell given by name."""
+    settings: tuple[tuple[str, Any], ...] = ()
+    """Further settings of a cell given by name, as pairs: (("forget_bias", 0.0),)."""
     shared: bool = True
     """One cell for actor and critic, or one each."""
     layers: tuple[int, ...] = (64,)
