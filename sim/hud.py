@@ -121,7 +121,8 @@ class Hud:
         chip = text_width(gait.upper(), 12, True) + 14
         blend(frame, 204 - chip + 2, 20, rounded(chip, 20, 5), GAIT_COLOURS[gait])
         text(frame, 204 - chip + 9, 22, gait.upper(), 12, PANEL, bold=True)
-        text(frame, 24, 45, f"{self.footage.speed[row] + 0.0:.2f} BL/s", 14, BRIGHT)
+        speed = f"{self.footage.speed[row]:.2f} BL/s".replace("-0.00", "0.00").replace("-", "\u2212")
+        text(frame, 24, 45, speed, 14, BRIGHT)
         text(frame, 24, 65, " \u00b7 ".join(self.names)[:30], 11, FAINT)
 
     def _draw_active(self, frame: Frame, time: float) -> None:

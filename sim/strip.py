@@ -175,10 +175,13 @@ class Strip:
 
     def _draw_edits(self, bottom: int) -> None:
         """Shade the span of each edit through all panels, and name it in the lane above them."""
-        lane_end = -10
+        spans: dict[tuple[int, int], list[str]] = {}
         for edit in self.footage.interventions:
-            a, b = self.column(edit.start), min(self.column(edit.stop), self.width)
-            b = max(b, a + 2)
+            first = min(self.column(edit.start), self.width - 2)
+            last = max(min(self.column(edit.stop), self.width), first + 2)
+            spans.setdefault((first, last), []).append(edit.label)
+        free = 0
+        for a, b in sorted(spans):
             for band in (self.raster, *self.bands):
                 self.image[band.top : band.top + band.height, [a, b - 1]] = EDIT
             for band in self.bands:
@@ -187,13 +190,30 @@ class Strip:
             lane = self.image[: self.lane_height, a:b]
             lane[:] = np.asarray(EDIT, np.float32) * 0.34 + np.asarray(PANEL, np.float32) * 0.66
             lane[:, :2] = lane[:, -1:] = EDIT
-            if a > lane_end:
-                later = [other.start for other in self.footage.interventions if other.start > edit.start]
-                room = (self.column(min(later)) if later else self.width) - a - 8
-                label = edit.label
-                while label and text_width(label, self.TEXT) > room:
-                    label = label[:-2].rstrip("\u2026") + "\u2026" if len(label) > 4 else ""
-                lane_end = a + 6 + (text(self.image, a + 6, 1, label, self.TEXT, BRIGHT) if label else 0)
+            if a >= free:
+                room = min((start for start, _ in spans if start > a), default=self.width) - a - 10
+                label = _fit(_join(spans[a, b]), room, self.TEXT)
+                free = a + 6 + (text(self.image, a + 6, 1, label, self.TEXT, BRIGHT) if label else 0)
+
+
+def _join(labels: list[str]) -> str:
+    """One label for edits that act together.
+
+    >>> _join(["clamp drive.left = 2", "clamp drive.right = 2", "lesion limb.*"])
+    'clamp drive.left = 2, drive.right = 2, lesion limb.*'
+    """
+    kinds = ["", *(label.split(" ")[0] for label in labels)]
+    words = (x.removeprefix(before + " ") if before else x for x, before in zip(labels, kinds, strict=False))
+    return ", ".join(words)
+
+
+def _fit(label: str, room: int, size: int) -> str:
+    """The label, or as much of it as there is room for, pixels; nothing if that is too little to read."""
+    if text_width(label, size) <= room:
+        return label
+    while len(label) > 4 and text_width(label + "\u2026", size) > room:
+        label = label[:-1]
+    return label.rstrip(" ,=") + "\u2026" if len(label) > 4 else ""
 
 
 def _share(height: int, counts: list[int], least: int) -> list[int]:
