@@ -105,13 +105,15 @@ def report(
     """
     from sim.gait import Trajectory, gait_metrics
     from sim.gait_plots import plot_gait
-    from sim.reference import gait_table
+    from sim.reference import DRY_WORLDS, gait_table
 
     traces = recorder.traces()
     path = run.save_traces(traces)
     trajectory = Trajectory.load(path)
     metrics = gait_metrics(trajectory, start=start, stop=stop)
-    gait = expected or (metrics.gait if metrics.gait != "rest" and table else None)
+    gait = expected
+    if gait is None and table and metrics.gait != "rest":
+        gait = "walk" if trajectory.world in DRY_WORLDS else metrics.gait
     data = {**metrics.to_dict(), "diverged": bool(recorder.diverged[0]), **(extra or {})}
     run.save_json("metrics.json", data)
     print(f"\n{metrics.gait} in the {trajectory.world}: {metrics.speed:.2f} BL/s at {metrics.frequency:.2f} Hz")

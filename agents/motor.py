@@ -94,6 +94,7 @@ class SpinalMotor(nn.Module):
         self.control, self.segments = control, segments
         self.cocontraction = float(settings["cocontraction"])
         self.limb_reference, self.body_reference = settings["limb_reference"], settings["body_reference"]
+        self.turn_reach = float(settings["turn_reach"])
         self.register_buffer("turn_gain", torch.tensor(settings["turn_gain"]).repeat_interleave(2))
         swim, walk = (torch.tensor(np.radians(settings[k]), dtype=torch.float32) for k in ("spine_swim", "spine_walk"))
         self.register_buffer("swim_gain", swim / (math.pi / 2 - swim) / (2 * settings["swim_reference"]))
@@ -148,7 +149,8 @@ class SpinalMotor(nn.Module):
         across = stepping[:, _CONTRALATERAL]
         girdle = 0.5 * (stepping + across)
         scale = girdle.unsqueeze(2).repeat(1, 1, _JOINTS)
-        scale[..., 0] = girdle * (1 + torch.tanh(self.turn_gain * (across - stepping)))
+        asymmetry = torch.tanh(self.turn_gain / self.turn_reach * (across - stepping))
+        scale[..., 0] = girdle * (1 + self.turn_reach * asymmetry)
         target = self.series[..., 0] + scale * swing
         fold = ((1 - _smooth(stepping)) * beating).unsqueeze(2)
         return target + fold * (self.folded - target)

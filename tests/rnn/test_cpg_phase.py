@@ -89,7 +89,7 @@ def test_the_newt_swims_with_the_recorded_lags_at_the_recorded_frequencies():
     result = run(cell, 8.0, torch.tensor([3.0, 4.0, 5.0]), limb=4.0, record=("phase",))
     lags = turn(result.state.phase[:, :7] - result.state.phase[:, 1:8])
     assert torch.allclose(lags, torch.tensor([0.193, 0.082, 0.082, 0.108, 0.149, 0.139, 0.117]), atol=2e-3)
-    assert hertz(result.trace["phase"][-300:])[:, 0].tolist() == pytest.approx([2.61, 3.19, 3.77], abs=5e-3)
+    assert hertz(result.trace["phase"][-300:])[:, 0].tolist() == pytest.approx([2.57, 3.21, 3.85], abs=5e-3)
 
 
 def test_amplitude_follows_the_critically_damped_solution_whatever_the_step():
@@ -157,7 +157,7 @@ def test_unequal_side_drives_set_amplitudes_but_not_the_newts_frequency():
     result = run(cell, 4.0, torch.full((3,), 4.0), torch.tensor([4.0, 3.4, 3.0]), record=("phase",))
     left, right = result.state.amplitude[:, 0], result.state.amplitude[:, 8]
     assert torch.all((left - right).diff() > 0.005)
-    expected = [3.19, 3.19 - 0.58 * 0.3, 3.19 - 0.58 * 0.5]
+    expected = [3.21, 3.21 - 0.64 * 0.3, 3.21 - 0.64 * 0.5]
     assert hertz(result.trace["phase"][-200:])[:, 0].tolist() == pytest.approx(expected, abs=5e-3)
 
 
@@ -195,7 +195,7 @@ def test_limbs_clamped_silent_no_longer_hold_the_body_in_a_standing_wave():
     lags = turn(result.state.phase[0, :7] - result.state.phase[0, 1:8])
     assert lags.sum().item() == pytest.approx(0.87, abs=0.01)
     assert result.outputs[-1, 0, 16:].abs().max() == 0
-    assert hertz(result.trace["phase"][-300:])[0, 0].item() == pytest.approx(2.03, abs=5e-3)
+    assert hertz(result.trace["phase"][-300:])[0, 0].item() == pytest.approx(1.93, abs=5e-3)
 
 
 @pytest.mark.parametrize(
