@@ -32,8 +32,8 @@ class NetworkController:
     Args:
         cell: the network.
         motor: from its outputs to actions.
-        drive: descending drive over time, the same on both sides; side and girdle differ by edits of
-            `drive.left`, `drive.right`. One schedule, or one per world.
+        drive: descending drive of both sides over time; one schedule, or one per world. Girdles differ by edits of
+            `drive.left[0]` (fore) and `drive.left[1]` (hind).
         limb_drive: offset added to the drive that the limb centres receive (+4 silences them: slow swimming).
         edits: clamps and other edits, or a live board.
         dt: control period, s.
@@ -67,9 +67,9 @@ class NetworkController:
 
     def input(self, step: int, batch: int) -> Tensor:
         """The network's input [B, I] at a control step."""
-        drive = torch.tensor([float(schedule(step * self.dt)) for schedule in self.schedules])
-        drive = drive.expand(batch) if len(drive) == 1 else drive
-        x = drive_input(self.cell, drive, limb=self.limb_drive, batch=batch)
+        drives = torch.tensor(np.stack([schedule(step * self.dt) for schedule in self.schedules]), dtype=torch.float32)
+        left, right = drives.expand(batch, 2).unbind(1)
+        x = drive_input(self.cell, left, right, limb=self.limb_drive, batch=batch)
         if self.feedback is not None:
             angles = torch.as_tensor(self.feedback()[:, :8], dtype=x.dtype)
             for name, value in (("stretch.left", -angles), ("stretch.right", angles)):

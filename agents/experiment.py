@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
-import numpy as np
 
 from agents.controller import NetworkController
 from agents.recorder import Recorder
 from agents.rollout import Worlds, rollout
 from agents.runs import Run
+from agents.spans import Stretch, steady, stretches
 from rnn.edits import check_span
+from sim.gait import gait_metrics
+from sim.gait_plots import plot_gait
+from sim.reference import DRY_WORLDS, gait_table
+from sim.trajectory import Trajectory
 
 __all__ = ["TASKS", "live", "make_worlds", "report"]
 
@@ -82,51 +84,59 @@ def report(
     run: Run,
     recorder: Recorder,
     *,
-    start: float | None = None,
-    stop: float = np.inf,
     film: bool = True,
     expected: str | None = None,
     webp: bool = False,
-    table: bool = True,
-    extra: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Write traces, metrics, plots and film into the run, print the gait table, and return the metrics.
+    """Write traces, metrics, plots and film into the run, print the gait tables, and return the metrics.
+
+    The whole run (without its first quarter) is measured, and each stretch between changes of the drive.
 
     Args:
         run: the run folder.
         recorder: the recording; world 0 is written.
-        start: measure from this time on, s; None leaves out the first quarter.
-        stop: measure up to this time, s.
         film: render the film.
         expected: "swim" or "walk": the animal's figures to print ours beside; None chooses by the gait that came out.
         webp: also write a small animation.
-        table: print the gait table.
-        extra: more entries for `metrics.json`.
     """
-    from sim.gait import Trajectory, gait_metrics
-    from sim.gait_plots import plot_gait
-    from sim.reference import DRY_WORLDS, gait_table
-
     traces = recorder.traces()
-    path = run.save_traces(traces)
-    trajectory = Trajectory.load(path)
-    metrics = gait_metrics(trajectory, start=start, stop=stop)
-    gait = expected
-    if gait is None and table and metrics.gait != "rest":
-        gait = "walk" if trajectory.world in DRY_WORLDS else metrics.gait
-    data = {**metrics.to_dict(), "diverged": bool(recorder.diverged[0]), **(extra or {})}
+    trajectory = Trajectory.load(run.save_traces(traces))
+    whole = gait_metrics(trajectory)
+    parts = [] if expected else stretches(traces, trajectory)
+    tables = {gait: (_when(part), part.metrics) for gait, part in steady(parts).items()}
+    for gait, (when, metrics) in (tables or {expected or whole.gait: (_when(None), whole)}).items():
+        if gait != "rest":
+            print(f"\n{when}\n{gait_table(metrics, 'walk' if trajectory.world in DRY_WORLDS else gait)}")
+    if len(parts) > 1:
+        print("\n" + "\n".join(_line(part) for part in parts))
+    data = {
+        **whole.to_dict(),
+        "diverged": bool(recorder.diverged[0]),
+        "interrupted": recorder.interrupted,
+        "stretches": [{"start": p.start, "stop": p.stop, **p.metrics.to_dict()} for p in parts],
+    }
     run.save_json("metrics.json", data)
-    print(f"\n{metrics.gait} in the {trajectory.world}: {metrics.speed:.2f} BL/s at {metrics.frequency:.2f} Hz")
-    if gait is not None:
-        print(gait_table(metrics, gait))
-    plot_gait(trajectory, run.folder / "plots", start=start)
-    if film and not recorder.interrupted:
-        make_film(traces, run.folder / "film.mp4", webp=webp)
+    if len(traces["time"]) * recorder.salamander.dt >= 1.0:
+        plot_gait(trajectory, run.folder / "plots")
     if recorder.interrupted:
         run.finish("interrupted")
         print(f"interrupted after {traces['time'][-1]:.2f} s; what was recorded is kept")
-    print(f"written to {run.folder}{os.sep}: traces.npz, metrics.json, plots{os.sep}" + (", film.mp4" if film else ""))
+    elif film:
+        make_film(traces, run.folder / "film.mp4", webp=webp)
+    print(f"written to {run.folder}: {', '.join(sorted(path.name for path in run.folder.iterdir()))}")
     return data
+
+
+def _when(part: Stretch | None) -> str:
+    return "the whole run" if part is None else f"{part.start:.1f} to {part.stop:.1f} s"
+
+
+def _line(part: Stretch) -> str:
+    m = part.metrics
+    return (
+        f"{part.start:5.1f} to {part.stop:5.1f} s  {m.gait:5s} {m.forward_speed:6.2f} BL/s {m.frequency:5.2f} Hz "
+        f"turning {m.yaw_rate:6.1f} deg/s"
+    )
 
 
 def make_film(traces: dict[str, Any], out: Any, *, webp: bool = False) -> None:
@@ -134,8 +144,3 @@ def make_film(traces: dict[str, Any], out: Any, *, webp: bool = False) -> None:
     from sim.video import film
 
     film(traces, out, webp=webp)
-
-
-def rows(recorder: Recorder, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Recorded measurements of all worlds, [T, B, ...]."""
-    return {name: np.stack(recorder.columns[name]) for name in names}

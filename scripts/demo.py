@@ -21,9 +21,6 @@ from agents.experiment import live, make_worlds, report
 from agents.runs import Run
 from agents.schedule import Schedule
 from rnn import Clamp, Edit
-from sim.gait import gait_metrics
-from sim.reference import gait_table
-from sim.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,6 @@ TOUR = (
     Scene(21.0, 23.0, SWIM, SWIM),
 )
 SECONDS = 25.0
-WALKING, SWIMMING = (2.5, 6.0), (12.0, 15.0)
-"""Spans that are measured, s: on dry ground, and swimming straight."""
 
 
 def tour(dt: float) -> list[Edit]:
@@ -76,15 +71,7 @@ def main(args: Args) -> dict:
         env = make_worlds("shore")
         controller = make_controller("phase", Schedule.constant(REST), edits=tour(0.01))
         recorder = live(env, controller, SECONDS)
-        trajectory = Trajectory.from_arrays(recorder.traces())
-        spans = {"walk": WALKING, "swim": SWIMMING}
-        gaits = {name: gait_metrics(trajectory, start=a, stop=b) for name, (a, b) in spans.items()}
-        tables = {name: gait_table(metrics, name) for name, metrics in gaits.items()}
-        extra = {"spans": {name: metrics.to_dict() for name, metrics in gaits.items()}}
-        data = report(run, recorder, film=args.film, webp=args.film, table=False, extra=extra)
-        for name, (a, b) in spans.items():
-            print(f"\n{name}, {a:g} to {b:g} s\n{tables[name]}")
-    return data
+        return report(run, recorder, film=args.film, webp=args.film)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Args:
     drive: float = 4.0
     """Descending drive: below 1 rest, 1 to 3 walking, 3 to 5 swimming."""
     drive_schedule: str | None = None
-    """Drive over time instead, "TIME=DRIVE, ..." in seconds, linear between points; repeat a time for a jump."""
+    """Drive over time, "TIME=DRIVE, ..." or "TIME=LEFT/RIGHT, ...", seconds; linear, repeat a time for a jump."""
     limb_drive: float = 0.0
     """Added to the drive that the limb centres receive; +4 silences them, so that slow swimming is possible."""
     seconds: float = 8.0

@@ -48,7 +48,7 @@ class Args:
     drive: float = 4.0
     """Descending drive: below 1 rest, 1 to 3 walking, 3 to 5 swimming."""
     drive_schedule: str | None = None
-    """Drive over time instead, "TIME=DRIVE, ...", linear between points."""
+    """Drive over time, "TIME=DRIVE, ..." or "TIME=LEFT/RIGHT, ...", seconds; linear, repeat a time for a jump."""
     limb_drive: float = 0.0
     """Added to the drive of the limb centres."""
     clamp: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
