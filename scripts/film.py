@@ -48,8 +48,9 @@ class Args:
     """Seconds of neural activity in sight at a time."""
     shadows: bool = False
     """Cast shadows and reflections; slower without a graphics card."""
-    smooth: bool = True
-    """Four samples per pixel; --no-smooth halves the time without a graphics card."""
+    smooth: bool | None = None
+    """True: four samples per pixel, for smooth edges. By default only with a graphics card: without one it takes
+    twice the time."""
     activity: bool = True
     """Light the beads on the back by the activity of the axial units."""
     webp: bool = False

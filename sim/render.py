@@ -89,6 +89,25 @@ def open_context(width: int, height: int) -> tuple[Any, str]:
     return context, backend
 
 
+def driver_name(backend: str) -> str:
+    """What the current context draws with, as the driver calls itself; "" if it does not say."""
+    if backend not in ("egl", "osmesa"):
+        return ""
+    from OpenGL import GL
+
+    name = GL.glGetString(GL.GL_RENDERER)
+    return name.decode(errors="replace") if isinstance(name, bytes) else ""
+
+
+def is_software(driver: str) -> bool:
+    """Whether a driver draws on the processor.
+
+    >>> is_software("llvmpipe (LLVM 15.0.6, 256 bits)"), is_software("NVIDIA H200/PCIe/SSE2")
+    (True, False)
+    """
+    return any(name in driver.lower() for name in ("llvmpipe", "softpipe", "swrast", "software", "swiftshader"))
+
+
 class RenderedView:
     """A camera on the animal, in the world it moved in.
 
@@ -99,7 +118,7 @@ class RenderedView:
         model: the `mujoco.MjModel` that the positions belong to; built from the run's world and length if absent.
             Its visual settings are adapted to the picture.
         shadows: cast shadows and reflections; slower without a graphics card.
-        smooth: four samples per pixel; twice as slow without a graphics card.
+        smooth: four samples per pixel; None: if there is a graphics card, since without one it takes twice the time.
         activity: put a light at each spine joint and side, as bright as the units that move it.
 
     Raises:
@@ -116,7 +135,7 @@ class RenderedView:
         *,
         model: Any = None,
         shadows: bool = False,
-        smooth: bool = True,
+        smooth: bool | None = None,
         activity: bool = True,
     ):
         import mujoco
@@ -133,8 +152,9 @@ class RenderedView:
                 f"`qpos` has {footage.qpos.shape[1]} columns, the body has {self.model.nq}; "
                 "the traces come from another version of the body"
             )
-        self._prepare_model(shadows, smooth)
         self.context, self.backend = open_context(width, height)
+        self.driver = driver_name(self.backend)
+        self._prepare_model(shadows, smooth if smooth is not None else not is_software(self.driver))
         self.renderer = mujoco.MjrContext(self.model, mujoco.mjtFontScale.mjFONTSCALE_100.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self.renderer)
         self.data = mujoco.MjData(self.model)

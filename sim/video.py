@@ -50,7 +50,7 @@ def film(
     speed: float = 1.0,
     window: float = 8.0,
     shadows: bool = False,
-    smooth: bool = True,
+    smooth: bool | None = None,
     activity: bool = True,
     webp: bool = False,
     model: Any = None,
@@ -71,7 +71,7 @@ def film(
         speed: of the film, 1 for real time, 0.25 for slow motion.
         window: seconds that the time strip shows.
         shadows: cast shadows and reflections; slower without a graphics card.
-        smooth: four samples per pixel; twice as slow without a graphics card.
+        smooth: four samples per pixel; None: if there is a graphics card, since without one it takes twice the time.
         activity: light the beads on the animal's back by the activity of its axial units.
         webp: also write a small animation beside the film, for a web page.
         model: `mujoco.MjModel` of the body, if it is not the one of the run's world and length.
