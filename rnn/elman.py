@@ -19,6 +19,7 @@ SQUASHINGS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
     "logistic": torch.sigmoid,
     "relu": torch.relu,
+    "saturated": lambda z: z.clamp(0, 1),
     "identity": lambda z: z,
 }
 
@@ -58,7 +59,8 @@ class ElmanCell(Cell):
     Args:
         input_size: I.
         hidden_size: H.
-        squash: s; "tanh", "logistic", "relu" or "identity". Without input, tanh stays at 0 and the logistic drifts.
+        squash: s; "tanh", "logistic", "relu", "saturated" (between 0 and 1) or "identity". Without input, tanh stays
+            at 0 and the logistic drifts.
         leak: a in (0, 1], per step.
         bias: whether there is b [H].
 

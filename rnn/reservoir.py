@@ -1,4 +1,4 @@
-"""Reservoirs: fixed random recurrent networks, dense, sparse, or many at once; only a linear readout is fitted."""
+"""Reservoirs: fixed random recurrent networks, dense or sparse, of which only a linear readout is fitted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch.nn.functional import embedding_bag, linear
 
 from rnn.cell import Cell, Tap, no_tap
 
-__all__ = ["EchoStateCell", "EdgeOfStabilityCell", "ReservoirBatch", "spectral_radius"]
+__all__ = ["EchoState", "EchoStateCell", "EdgeOfStabilityCell", "spectral_radius"]
 
 DENSE_LIMIT = 1500  # units; beyond this the recurrent weights are sparse unless told otherwise
 
@@ -168,52 +168,6 @@ class EdgeOfStabilityCell(EchoStateCell):
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}, proximity={self.proximity:g}"
-
-
-class ReservoirBatch(Cell):
-    """Many reservoirs of one size in one pass: row r of the batch is reservoir r, with weights of its own.
-
-    The equation is that of `EchoStateCell`, dense. A sweep over radii, scales, leaks and seeds is one run. Give the
-    same input to all by `xs.expand(T, R, I)`.
-
-    Args:
-        cells: R dense echo state cells of equal sizes.
-
-    >>> sweep = ReservoirBatch([EchoStateCell(1, 30, radius=r, seed=0) for r in (0.5, 0.9, 1.2)])
-    >>> sweep(torch.ones(3, 1), sweep.initial_state(3))[0].shape
-    torch.Size([3, 30])
-    """
-
-    weight_ih: Tensor
-    bias: Tensor
-    weight_hh: Tensor
-    leak: Tensor
-
-    def __init__(self, cells: list[EchoStateCell]):
-        super().__init__()
-        if not cells or any(c.sources is not None or type(c) is not EchoStateCell for c in cells):
-            raise ValueError("a batch of reservoirs is made of one or more dense EchoStateCells")
-        if len({(c.input_size, c.hidden_size) for c in cells}) > 1:
-            raise ValueError("the reservoirs of a batch must have equal input and hidden sizes")
-        first = cells[0]
-        self.input_size, self.hidden_size, self.output_size = first.input_size, first.hidden_size, first.hidden_size
-        self.number = len(cells)
-        for name in ("weight_ih", "bias", "weight_hh"):
-            self.register_buffer(name, torch.stack([getattr(cell, name) for cell in cells]))
-        self.register_buffer("leak", torch.tensor([[cell.leak] for cell in cells], dtype=first.weight_hh.dtype))
-
-    def initial_state(self, batch: int) -> EchoState:
-        return EchoState(self.zeros(batch, self.hidden_size))
-
-    def forward(self, x: Tensor, state: EchoState, tap: Tap = no_tap) -> tuple[Tensor, EchoState]:
-        if len(x) not in (1, self.number):  # one row, with the first reservoir, is what finding its quantities needs
-            raise ValueError(f"there are {self.number} reservoirs, received {len(x)} rows; pass one row per reservoir")
-        n = len(x)
-        x = tap("input", x)
-        z = torch.baddbmm(self.bias[:n, :, None], self.weight_ih[:n], x[:, :, None])
-        z = torch.baddbmm(z, self.weight_hh[:n], state.h[:, :, None])[:, :, 0]
-        h = tap("h", (1 - self.leak[:n]) * state.h + self.leak[:n] * torch.tanh(z))
-        return h, EchoState(h)
 
 
 def spectral_radius(weights: Tensor, sources: Tensor | None = None) -> float:
