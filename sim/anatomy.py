@@ -40,6 +40,7 @@ __all__ = [
     "LINK_EXTENTS",
     "LINK_MASSES",
     "LINK_NAMES",
+    "MAX_ACTIVATION",
     "MUSCLE_GAMMA",
     "MUSCLE_NAMES",
     "NOMINAL_LENGTH",
@@ -133,6 +134,12 @@ LIMB_MUSCLE = (3.0e-4, 2.0e-4, 5.0e-6)
 
 MUSCLE_GAMMA = 1.0
 """Passive stiffness as a multiple of beta, no unit."""
+
+MAX_ACTIVATION = np.array([1.0] * 16 + [4.0] * 32)
+"""Largest activations, `[48]`; the engine clamps to [0, this]. 1 is full one-sided activation; the limbs' antagonists
+may co-contract more strongly. Spines driven harder than 1.25 at random throw the dry animal about so fast (its joints
+then
+turn by more than half a radian per 2 ms step) that the integration fails."""
 
 ARMATURE = 3e-8
 """Extra rotational inertia of the limb joints, kg m^2: keeps the 5 mm limbs integrable at a 2 ms step."""

@@ -20,8 +20,6 @@ __all__ = ["BodyParameters", "Control", "add_body", "joint_gains", "main"]
 
 Control = Literal["muscle", "joint"]
 
-MAX_ACTIVATION = 10.0
-"""The engine clamps activations to [0, this]; 1 is full one-sided activation of a lone muscle."""
 TISSUE_DENSITY = 1055.0
 """Density of flesh and bone without the lungs, kg/m^3; skeletal muscle has 1060 ("Muscle architecture in relation
 to function", Gans, 1982)."""
@@ -31,9 +29,11 @@ LUNGS = (1, 2, 3)
 """Links that hold the lungs: the trunk."""
 SERVO_STIFFNESS = 10.0
 """Servo gain kp as a multiple of the muscle's beta: about 47 Hz, which tracks cycles of 4 Hz to a degree or two and
-still lets
-a foot give way to the ground. The damping kv is this factor's square root times delta: critically damped, as the
-muscle is."""
+still lets a foot give way to the ground. The joint is damped by this factor's square root times delta: critically, as
+with
+muscles."""
+SERVO_STRENGTH = np.array([1.0] * 8 + [2.0] * 16)
+"""Largest torque of the servos, `[24]`, in units of the muscles' alpha."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def add_body(spec: mujoco.MjSpec, parameters: BodyParameters, control: Control, 
         if control == "muscle":
             _add_muscle_pair(spec, spec.joint(name), gains[k], k)
         else:
-            _add_servo(spec, name, gains[k], anatomy.JOINT_LIMITS[k])
+            _add_servo(spec, spec.joint(name), gains[k], k)
 
 
 def _geom(body: mujoco.MjsBody, name: str, parameters: BodyParameters, **options: object) -> mujoco.MjsGeom:
@@ -262,23 +262,31 @@ def _add_muscle_pair(spec: mujoco.MjSpec, joint: mujoco.MjsJoint, gains: NDArray
             trntype=mujoco.mjtTrn.mjTRN_JOINT,
             gaintype=mujoco.mjtGain.mjGAIN_AFFINE,
             ctrllimited=mujoco.mjtLimited.mjLIMITED_TRUE,
-            ctrlrange=[0.0, MAX_ACTIVATION],
+            ctrlrange=[0.0, float(anatomy.MAX_ACTIVATION[2 * index])],
         )
         actuator.gainprm[:3] = sign * alpha + beta * rest, -beta, 0.0
 
 
-def _add_servo(spec: mujoco.MjSpec, name: str, gains: NDArray[np.float64], limit: float) -> None:
-    kp, kv = SERVO_STIFFNESS * float(gains[1]), math.sqrt(SERVO_STIFFNESS) * float(gains[2])
+def _add_servo(spec: mujoco.MjSpec, joint: mujoco.MjsJoint, gains: NDArray[np.float64], index: int) -> None:
+    r"""A position servo of limited torque: \(\tau = k_p (q^* - q)\) within its strength, and joint damping.
+
+    The damping is the joint's, since the engine integrates that implicitly even where the servo is saturated.
+    """
+    alpha, beta, delta = (float(g) for g in gains)
+    kp, strength, limit = SERVO_STIFFNESS * beta, float(SERVO_STRENGTH[index]) * alpha, anatomy.JOINT_LIMITS[index]
+    joint.damping[0] = math.sqrt(SERVO_STIFFNESS) * delta
     actuator = spec.add_actuator(
-        name=f"servo.{name}",
-        target=name,
+        name=f"servo.{joint.name}",
+        target=joint.name,
         trntype=mujoco.mjtTrn.mjTRN_JOINT,
         biastype=mujoco.mjtBias.mjBIAS_AFFINE,
         ctrllimited=mujoco.mjtLimited.mjLIMITED_TRUE,
         ctrlrange=[-float(limit), float(limit)],
+        forcelimited=mujoco.mjtLimited.mjLIMITED_TRUE,
+        forcerange=[-strength, strength],
     )
     actuator.gainprm[0] = kp
-    actuator.biasprm[:3] = 0.0, -kp, -kv
+    actuator.biasprm[:3] = 0.0, -kp, 0.0
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -26,7 +26,7 @@ class Randomisation:
     mass: Range = (1.0, 1.0)
     """Masses and inertias. The volume stays, so a heavier animal is denser and floats deeper or sinks."""
     strength: Range = (1.0, 1.0)
-    """Active torque of the muscles (alpha), or stiffness and damping of the servos."""
+    """Active torque of the muscles (alpha), or largest torque of the servos."""
     foot_friction: Range = (1.0, 1.0)
     """Friction of the feet."""
     belly_friction: Range = (1.0, 1.0)
@@ -59,12 +59,10 @@ class Randomiser:
         """The factor of each randomised quantity in each world, `[B]`."""
         self._feet = np.flatnonzero([model.geom(g).name.startswith("foot.") for g in range(model.ngeom)])
         self._belly = np.flatnonzero([model.geom(g).name.startswith("link.") for g in range(model.ngeom)])
-        # The part of a muscle's gain that is alpha, +-(difference of the pair) / 2; of a servo, everything.
         gain = model.actuator_gainprm
-        pairs = gain[:, 1].any()
-        self._alpha = np.repeat(0.5 * (gain[0::2, 0] - gain[1::2, 0]), 2) if pairs else gain[:, 0].copy()
-        self._alpha[1::2] *= -1.0 if pairs else 1.0
-        self._pairs = bool(pairs)
+        self._muscles = bool(gain[:, 1].any())
+        # The part of a muscle's gain that is alpha: half the difference within the pair, plus and minus.
+        self._alpha = np.repeat(0.5 * (gain[0::2, 0] - gain[1::2, 0]), 2) * np.resize([1.0, -1.0], model.nu)
 
     def draw(self, ids: NDArray[np.intp], rngs: Sequence[np.random.Generator]) -> None:
         """Draw and write new factors for the worlds `ids`; world i draws from `rngs[i]`."""
@@ -85,12 +83,12 @@ class Randomiser:
             batch.expand("geom_friction")[ids[:, None], self._belly, 0] = (
                 factor["belly_friction"][:, None] * model.geom_friction[self._belly, 0]
             )
-        if "strength" in factor:
+        if "strength" in factor and self._muscles:
             change = (factor["strength"][:, None] - 1.0) * self._alpha
             batch.expand("actuator_gainprm")[ids, :, 0] = model.actuator_gainprm[:, 0] + change
-            if not self._pairs:
-                scale = factor["strength"][:, None, None]
-                batch.expand("actuator_biasprm")[ids, :, :3] = scale * model.actuator_biasprm[:, :3]
+        elif "strength" in factor:
+            scale = factor["strength"][:, None, None]
+            batch.expand("actuator_forcerange")[ids] = scale * model.actuator_forcerange
         if "drag" in factor and self._water:
             self._water.full_fluid[ids, :, :5] = factor["drag"][:, None, None] * self._water.base_fluid[:, :5]
         if "mass" in factor:

@@ -253,7 +253,7 @@ class Salamander:
         """Advance every world by one control period under a constant action.
 
         Args:
-            action: Activations `[B, 48]` (values below 0 count as 0, above 10 as 10) or target angles, rad, `[B, 24]`
+            action: Activations `[B, 48]` (clipped to [0, `anatomy.MAX_ACTIVATION`]) or target angles, rad, `[B, 24]`
                 (clipped to the joint limits). With one world the leading axis may be left out.
 
         Raises:

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import ArrayLike, NDArray
 
-from sim.anatomy import JOINT_LIMITS, JOINT_NAMES, LIMB_NAMES, LINK_NAMES, MUSCLE_NAMES
+from sim.anatomy import JOINT_LIMITS, JOINT_NAMES, LIMB_NAMES, LINK_NAMES, MAX_ACTIVATION, MUSCLE_NAMES
 from sim.salamander import Salamander
 from sim.salamander_tasks import GRAVITY, TASKS, Task
 
@@ -101,7 +101,6 @@ class SalamanderVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         autoreset_mode: `AutoresetMode.SAME_STEP` (a world that ends starts anew within the step) or
             `AutoresetMode.DISABLED` (reset with `options={"reset_mask": [B] bool}`).
         reset_noise: rad; 0 starts every episode the same.
-        max_activation: Largest activation of the action space.
         normalise_actions: Let actions range over [-1, 1].
         task_options: For "steer": `target="fixed"|"moving"`, `distance` in BL.
         render_mode: "rgb_array" or None.
@@ -132,7 +131,6 @@ class SalamanderVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         terminate: bool = True,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         reset_noise: float = 0.0,
-        max_activation: float = 10.0,
         normalise_actions: bool = False,
         task_options: dict[str, Any] | None = None,
         render_mode: str | None = None,
@@ -140,7 +138,7 @@ class SalamanderVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         height: int = 480,
         **simulation: Any,
     ) -> None:
-        _check(task, max_episode_steps, render_mode, reset_noise, max_activation)
+        _check(task, max_episode_steps, render_mode, reset_noise)
         mode = AutoresetMode(autoreset_mode)
         if mode == AutoresetMode.NEXT_STEP:
             raise ValueError(
@@ -167,7 +165,7 @@ class SalamanderVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         self._low, self._high = np.where(nonnegative, 0.0, -limit), limit
         self.single_observation_space = Box(self._low.astype(np.float32), limit.astype(np.float32))
         self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self._action_high = np.full(48, max_activation) if control == "muscle" else JOINT_LIMITS
+        self._action_high = MAX_ACTIVATION if control == "muscle" else JOINT_LIMITS
         self._action_low = np.zeros(48) if control == "muscle" else -JOINT_LIMITS
         self._normalised = normalise_actions
         ones = np.ones_like(self._action_high)
@@ -344,7 +342,7 @@ class SalamanderVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             self._renderer = None
 
 
-def _check(task: str, steps: int | None, render_mode: str | None, noise: float, activation: float) -> None:
+def _check(task: str, steps: int | None, render_mode: str | None, noise: float) -> None:
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}; received {task!r}")
     if steps is not None and steps < 1:
@@ -353,8 +351,6 @@ def _check(task: str, steps: int | None, render_mode: str | None, noise: float, 
         raise ValueError(f"render_mode must be 'rgb_array' or None; received {render_mode!r}")
     if not 0 <= noise < 1:
         raise ValueError(f"reset_noise is in radians, in [0, 1); received {noise}")
-    if not 0 < activation <= 10:
-        raise ValueError(f"max_activation must lie in (0, 10]; received {activation}")
 
 
 class SalamanderEnv(gym.Env[Observation, Any]):
