@@ -2,6 +2,7 @@
 
 import json
 import re
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -106,15 +107,15 @@ class Footage:
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: `time` or `link_positions` is missing, or an array does not have one row per time.
+            ValueError: the file is no such archive, `time` or `link_positions` is missing, or an array does not have
+                one row per time.
         """
         if not isinstance(traces, Mapping):
             path = Path(traces)
             path = path / "traces.npz" if path.is_dir() else path
             if not path.is_file():
                 raise FileNotFoundError(f"no traces at {path}; pass a traces.npz, or a run folder that holds one")
-            with np.load(path, allow_pickle=False) as archive:
-                traces = {key: archive[key] for key in archive.files}
+            traces = _read(path)
         return cls._from_mapping(traces)
 
     @classmethod
@@ -219,6 +220,14 @@ class Footage:
     def active(self, time: float) -> list[Intervention]:
         """The interventions that act at a moment."""
         return [edit for edit in self.interventions if edit.start <= time + 1e-9 < edit.stop]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no traces file ({error}); pass the traces.npz that a run has written") from error
 
 
 def _string(traces: Mapping[str, Any], key: str, default: str) -> str:

@@ -142,6 +142,13 @@ def test_a_run_folder_and_its_traces_file_are_the_same_footage(tmp_path):
         Footage.load(tmp_path / "absent")
 
 
+@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut short"])
+def test_a_damaged_traces_file_is_named(tmp_path, content):
+    (tmp_path / "traces.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="traces.npz is no traces file"):
+        Footage.load(tmp_path)
+
+
 # --- The time strip and the display -------------------------------------------------------------------------------
 
 
