@@ -1,0 +1,224 @@
+"""What recurrent PPO reaches with velocities hidden, and what it costs, beside its controls and peers.
+
+    python -m benchmarks.recurrent_ppo --seeds 0 1 2 3 4
+
+Writes `benchmarks/results/recurrent_ppo.json` and `.md`, after every run, so that it can be interrupted. About 25
+CPU-seconds per seed and task, one thread. Peers (sb3-contrib) run where they are installed, in the same process.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import importlib.util
+import json
+import platform
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+import tyro
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from agents.evaluation import evaluate
+from agents.recurrent_ppo import RecurrentPPO
+from agents.runs import write_atomically
+from sim.wrappers import HideVelocity
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "CartPole-v1": {"previous_action": True},
+    "Pendulum-v1": {
+        "horizon": 64,
+        "minibatch": 4,
+        "discount": 0.95,
+        "log_std": -0.5,
+        "previous_action": True,
+    },
+    "MountainCarContinuous-v0": {
+        "horizon": 256,
+        "sequence_length": 64,
+        "minibatch": 4,
+        "noise": "state",
+        "noise_steps": 32,
+        "log_std": 0.0,
+    },
+}
+WORLDS = {"CartPole-v1": 32, "Pendulum-v1": 16, "MountainCarContinuous-v0": 8}
+
+
+@dataclass
+class Args:
+    tasks: list[str] = field(default_factory=lambda: list(SETTINGS))
+    """Environments; velocities are hidden in all."""
+    cells: list[str] = field(default_factory=lambda: ["gru"])
+    """Cells, by name."""
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
+    """One run each."""
+    steps: int = 100_000
+    """Environment steps per run."""
+    episodes: int = 50
+    """Fresh episodes on which the final policy is judged, acting greedily."""
+    controls: list[str] = field(default_factory=list)
+    """Any of "memoryless", "traces" (exponential averages), "full" (velocities shown): on the first seed's tasks."""
+    speed: int = 0
+    """Environment steps for the comparison of costs with SB3's PPO and sb3-contrib's RecurrentPPO; 0 skips it."""
+    out: Path = Path("benchmarks/results")
+    """Where the tables go."""
+
+
+def make(task: str, worlds: int, *, hide: bool = True) -> SyncVectorEnv:
+    """Worlds of a task, velocities hidden."""
+
+    def one() -> Any:
+        env = gymnasium.make(task)
+        return HideVelocity(env) if hide else env
+
+    return SyncVectorEnv([one] * worlds, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+def run(task: str, cell: str, seed: int, args: Args, **changes: Any) -> dict[str, Any]:
+    """Train once; the course of training returns, the final greedy policy, and CPU-seconds."""
+    hide = cell != "full"
+    kinds = {"memoryless": {"cell": "frame"}, "traces": {"cell": "linear", "hidden": 16}, "full": {"cell": "frame"}}
+    settings = {"cell": cell, **SETTINGS[task], **kinds.get(cell, {}), **changes}
+    if cell in ("memoryless", "full"):
+        settings["previous_action"] = False
+    agent = RecurrentPPO(make(task, WORLDS[task], hide=hide), seed=seed, **settings)
+    course: list[tuple[int, float]] = []
+
+    def note(local: dict[str, Any], _: Any) -> bool:
+        done, episodes = agent.num_timesteps, agent.ep_info_buffer
+        if episodes and done >= (len(course) + 1) * args.steps / 20:
+            course.append((done, round(float(np.mean([e["r"] for e in list(episodes)[-30:]])), 1)))
+        return True
+
+    began = time.process_time()
+    agent.learn(args.steps, callback=note)
+    cpu = time.process_time() - began
+    returns = evaluate(agent, make(task, args.episodes, hide=hide), args.episodes, seed=10_000 + seed)
+    return {
+        "task": task,
+        "cell": cell,
+        "seed": seed,
+        "steps": args.steps,
+        "final": round(float(returns.mean()), 2),
+        "std": round(float(returns.std()), 2),
+        "worst": round(float(returns.min()), 2),
+        "cpu_seconds": round(cpu, 1),
+        "course": course,
+    }
+
+
+def costs(steps: int) -> dict[str, Any]:
+    """CPU-seconds of learning and of the update alone, same recipe, on CartPole with velocities hidden."""
+    from stable_baselines3 import PPO
+
+    from sim.sb3 import SB3VecEnv
+
+    found: dict[str, Any] = {"steps": steps}
+
+    def measure(name: str, agent: Any, method: str) -> None:
+        inner, spent = getattr(agent, method), [0.0]
+
+        def timed(*a: Any, **k: Any) -> Any:
+            began = time.process_time()
+            out = inner(*a, **k)
+            spent[0] += time.process_time() - began
+            return out
+
+        setattr(agent, method, timed)
+        began = time.process_time()
+        agent.learn(steps)
+        total = time.process_time() - began
+        found[name] = {
+            "steps_per_cpu_second": round(steps / total, 1),
+            "update_seconds": round(spent[0], 2),
+            "total_seconds": round(total, 2),
+        }
+
+    shared = {"n_steps": 32, "n_epochs": 10, "batch_size": 256, "learning_rate": 1e-3, "device": "cpu", "seed": 0}
+    wide = SB3VecEnv(make("CartPole-v1", 32))
+    measure("SB3 PPO, 64-64 tanh", PPO("MlpPolicy", wide, policy_kwargs={"net_arch": [64, 64]}, **shared), "train")
+    for cell in ("gru", "lstm"):
+        measure(f"ours, {cell} 64", RecurrentPPO(make("CartPole-v1", 32), cell=cell), "update")
+    zoo = {"horizon": 32, "minibatch": 8, "epochs": 20, "discount": 0.98, "gae_lambda": 0.8, "shared": False}
+    measure("ours, zoo settings", RecurrentPPO(make("CartPole-v1", 8), cell="lstm", reward_scale=1.0, **zoo), "update")
+    if importlib.util.find_spec("sb3_contrib"):
+        from sb3_contrib import RecurrentPPO as Peer
+
+        keywords = {"lstm_hidden_size": 64, "net_arch": [64], "enable_critic_lstm": True}
+        peer = Peer(
+            "MlpLstmPolicy",
+            SB3VecEnv(make("CartPole-v1", 8)),
+            n_steps=32,
+            n_epochs=20,
+            batch_size=256,
+            learning_rate=1e-3,
+            gamma=0.98,
+            gae_lambda=0.8,
+            policy_kwargs=keywords,
+            device="cpu",
+            seed=0,
+        )
+        measure("sb3-contrib RecurrentPPO, zoo settings", peer, "train")
+    return found
+
+
+def write(results: dict[str, Any], out: Path) -> None:
+    """Both tables."""
+    write_atomically(out / "recurrent_ppo.json", (json.dumps(results, indent=1) + "\n").encode())
+    lines = [
+        "# Recurrent PPO, velocities hidden",
+        "",
+        "Final greedy policy over fresh episodes; CPU-seconds per seed, one thread.",
+        "",
+        "| task | cell | steps | seeds | final, mean of seeds | spread | worst seed | each | CPU-s |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    runs = results["runs"]
+    for key in dict.fromkeys((r["task"], r["cell"], r["steps"]) for r in runs):
+        rows = [r for r in runs if (r["task"], r["cell"], r["steps"]) == key]
+        finals, cpu = np.array([r["final"] for r in rows]), np.mean([r["cpu_seconds"] for r in rows])
+        each = ", ".join(f"{f:.0f}" if abs(f) > 95 else f"{f:.1f}" for f in finals)
+        lines.append(
+            f"| {key[0]} | {key[1]} | {key[2]:,} | {len(rows)} | {finals.mean():.1f} | {finals.std():.1f} "
+            f"| {finals.min():.1f} | {each} | {cpu:.0f} |"
+        )
+    if "costs" in results:
+        lines += ["", f"Cost of {results['costs']['steps']:,} steps of CartPole:", ""]
+        lines += ["| learner | steps per CPU-second | of which update, s | total, s |", "|---|---|---|---|"]
+        for name, row in results["costs"].items():
+            if name != "steps":
+                figures = row["steps_per_cpu_second"], row["update_seconds"], row["total_seconds"]
+                lines.append(f"| {name} | {figures[0]:.0f} | {figures[1]:.1f} | {figures[2]:.1f} |")
+    write_atomically(out / "recurrent_ppo.md", ("\n".join(lines) + "\n").encode())
+
+
+def main(args: Args) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    path = args.out / "recurrent_ppo.json"
+    results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"runs": []}
+    results["machine"] = {"python": platform.python_version(), "torch": torch.__version__, "threads": 1}
+    if args.speed:
+        results["costs"] = costs(args.speed)
+        write(results, args.out)
+    plan = [(task, cell, seed) for task in args.tasks for cell in args.cells for seed in args.seeds]
+    plan += [(task, control, args.seeds[0]) for task in args.tasks for control in args.controls]
+    for task, cell, seed in plan:
+        row = run(task, cell, seed, args)
+        same = ("task", "cell", "seed", "steps")
+        results["runs"] = [r for r in results["runs"] if any(r[k] != row[k] for k in same)] + [row]
+        write(results, args.out)
+        print({k: v for k, v in row.items() if k != "course"}, flush=True)
+    return results
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
