@@ -76,7 +76,7 @@ def _run(code: str, *options: str, cwd: Path, timeout: float = 180.0) -> tuple[s
     if done.returncode:
         lines = done.stderr.strip().splitlines() or ["no message"]
         killed = f"ended by signal {-done.returncode}: " if done.returncode < 0 else ""
-        return "", killed + lines[-1]
+        return "", killed + lines[-1].removeprefix("sim.render.NoGL: ")
     return done.stdout.strip().splitlines()[-1], ""
 
 

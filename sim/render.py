@@ -138,6 +138,7 @@ class RenderedView:
         smooth: bool | None = None,
         activity: bool = True,
     ):
+        choose_backend()  # first, since `import mujoco` fails where MUJOCO_GL names a library that is missing
         import mujoco
 
         self._mujoco = mujoco

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -92,7 +93,7 @@ def film(
     if not fps > 0 or not speed > 0 or not window > 0:
         raise ValueError(f"fps, speed and window must be positive, received {fps}, {speed}, {window}")
     moments = _moments(footage, start, stop, fps, speed)
-    path = Path(out)
+    path = _writable(Path(out))
     options = {"shadows": shadows, "smooth": smooth, "activity": activity, "model": model}
     with ExitStack() as stack:
         screen = stack.enter_context(closing(_Screen(footage, camera, width, height, window, options)))
@@ -173,9 +174,22 @@ def _moments(footage: Footage, start: float | None, stop: float | None, fps: flo
     return np.arange(begin, end, speed / fps)
 
 
+def _writable(path: Path) -> Path:
+    """Make the film's folder, and see now, not after the work, that a file can be made in it.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path.parent):
+            return path
+    except OSError as error:
+        raise ValueError(f"cannot write {path} ({error}); choose another place for the film") from error
+
+
 def _writers(path: Path, width: int, height: int, fps: float, webp: bool) -> tuple[Path, list[Mp4Writer | WebpWriter]]:
     """The files to write; without ffmpeg an animated WebP of full size stands in for the MP4."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     every = max(1, round(fps / 15))
     try:
         if path.suffix.lower() == ".webp":

@@ -374,6 +374,12 @@ def test_impossible_films_are_refused_before_anything_is_written(tmp_path, optio
     assert not list(tmp_path.iterdir())
 
 
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match="choose another place"):
+        video.film(swimmer(), tmp_path / "file" / "film.mp4", camera="drawn", progress=False, **SMALL)
+
+
 def test_the_bundled_ffmpeg_runs():
     assert subprocess.run([find_ffmpeg(), "-version"], capture_output=True, check=False).returncode == 0
 
