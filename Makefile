@@ -25,10 +25,10 @@ demo: .venv/.done
 	$(PY) scripts/demo.py
 
 test: .venv/.done
-	$(PY) -m pytest -n $(WORKERS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadgroup
 
 test-slow: .venv/.done
-	$(PY) -m pytest -m slow -n $(WORKERS)
+	$(PY) -m pytest -m slow -n $(WORKERS) --dist loadgroup
 
 check: .venv/.done
 	$(PY) -m ruff check .

@@ -38,6 +38,7 @@ class NetworkController:
         edits: clamps and other edits, or a live board.
         dt: control period, s.
         feedback: a function that returns joint angles [B, 24] (rad), for stretch feedback; None for open loop.
+        name: what films call it.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class NetworkController:
         edits: Sequence[Edit] | ClampBoard = (),
         dt: float = 0.01,
         feedback: Callable[[], np.ndarray] | None = None,
+        name: str = "network",
     ):
+        self.name = name
         self.cell, self.motor, self.dt, self.feedback = cell, motor, dt, feedback
         self.schedules = [drive] if isinstance(drive, Schedule) else list(drive)
         self.limb_drive = limb_drive
@@ -114,7 +117,7 @@ def make_controller(
     dt = options.get("dt", 0.01)
     keywords: dict[str, Any] = {"profile": profile} if name == "phase" else {}
     cell = getattr(rnn.cpg, CONTROLLERS[name])(dt=dt, **keywords).eval()
-    return NetworkController(cell, SpinalMotor(name, control=control), drive, **options)
+    return NetworkController(cell, SpinalMotor(name, control=control), drive, name=f"{name} network", **options)
 
 
 def clamped_mask(cell: Cell, edits: Sequence[Edit], steps: int) -> np.ndarray:

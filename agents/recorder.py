@@ -64,6 +64,7 @@ class Recorder:
         data["length"], data["mass"] = float(body.length), float(body.mass)
         data["control_period"], data["world"] = float(body.dt), body.world
         if self.controller is not None:
+            data["controller"] = self.controller.name
             edits = self.controller.edits()
             data["edits"] = edits_to_json(edits)
             if "neurons" in data:
