@@ -129,7 +129,7 @@ print((time.process_time() - begin) / steps / number * 1e6, (time.perf_counter()
 
 
 def batch(args: Args) -> list[dict]:
-    """Microseconds of processor time per reservoir and step, 100 reservoirs of 500 units, float32, in turn with the peer."""
+    """Microseconds of processor time per reservoir and step: 100 reservoirs of 500 units, in turn with the peer."""
     rows = []
     with torch.no_grad():
         for fan_in, name in ((50, "sparse, 10 % connected"), (None, "dense")):

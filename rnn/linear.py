@@ -118,6 +118,9 @@ class LinearCell(Cell):
     True
     """
 
+    sequence_path = "scan"
+    sequence_seen = ("h", "y")
+
     def __init__(
         self,
         input_size: int,
@@ -164,6 +167,21 @@ class LinearCell(Cell):
         x = tap("input", x)
         h = tap("h", linear(x, self.C) + linear(state.h, self.D))
         return tap("y", linear(x, self.A) + linear(state.h, self.B)), LinearState(h)
+
+    def sequence(
+        self, xs: Tensor, state: LinearState, resets: Tensor | None, fresh: LinearState | None, holds: tuple[()] = ()
+    ) -> tuple[Tensor, LinearState, dict[str, Tensor]]:
+        """The whole sequence, with all that does not hang on the state done at once."""
+        D, h, before, after = self.D.T, state.h, [], []
+        again = [False] * len(xs) if resets is None else resets.any(1).tolist()
+        for t, u in enumerate(linear(xs, self.C).unbind(0)):
+            if again[t] and resets is not None and fresh is not None:
+                h = torch.where(resets[t][:, None], fresh.h, h)
+            before.append(h)
+            h = torch.addmm(u, h, D)
+            after.append(h)
+        y = linear(xs, self.A) + linear(torch.stack(before), self.B)
+        return y, LinearState(h), {"h": torch.stack(after), "y": y}
 
     def eigenvalues(self) -> Tensor:
         """Eigenvalues of the state transition, complex [H], largest modulus first."""

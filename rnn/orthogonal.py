@@ -78,7 +78,7 @@ class OrthogonalCell(Cell):
         """The recurrent matrix [H, H]; for a unitary cell its real form [[Re, -Im], [Im, Re]]."""
         if not self.unitary:
             return self.weight_hh
-        re, im = self.weight_hh.real, self.weight_hh.imag
+        re, im = (part.to(self.weight_ih) for part in (self.weight_hh.real, self.weight_hh.imag))
         return torch.cat([torch.cat([re, -im], 1), torch.cat([im, re], 1)])
 
     def initial_state(self, batch: int) -> OrthogonalState:

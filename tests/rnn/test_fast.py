@@ -75,11 +75,16 @@ def test_the_kernel_of_the_float32_lstm_that_auto_takes_agrees_too():
 @pytest.mark.parametrize("rate", [0.0, 0.04, 0.4])
 @pytest.mark.parametrize(
     ("name", "settings", "record"),
-    [("lru", {}, ("h", "y")), ("linoss", {}, ("position", "velocity", "y")), ("linoss", {"scheme": "implicit"}, ())],
+    [
+        ("linear", {"dynamics": "damped", "hidden_size": 6}, ("h", "y")),
+        ("lru", {}, ("h", "y")),
+        ("linoss", {}, ("position", "velocity", "y")),
+        ("linoss", {"scheme": "implicit"}, ()),
+    ],
 )
 def test_the_scan_path_equals_the_loop(name, settings, record, rate):
     torch.manual_seed(0)
-    cell = make_cell(name, 2, 5, **settings).double()
+    cell = make_cell(name, 2, **{"hidden_size": 5, **settings}).double()
     loop = everything(cell, "loop", some_resets(rate), CLAMPS["input"], record)
     fast = everything(cell, "scan", some_resets(rate), CLAMPS["input"], record)
     for a, b in zip(loop, fast, strict=True):
