@@ -46,7 +46,7 @@ class JacobianProducts(Result):
     def draw(self, axes: Axes) -> None:
         values = self.norms.clamp(min=1e-30).log10()
         span = float(values[values.isfinite()].abs().max().clamp(min=0.1))
-        image = axes.imshow(values, origin="upper", cmap="RdBu_r", vmin=-span, vmax=span)
+        image = axes.imshow(values.numpy(), origin="upper", cmap="RdBu_r", vmin=-span, vmax=span)
         axes.set(xlabel="t, steps", ylabel="s, steps", title=r"$\log_{10}\,\|\partial s_t / \partial s_s\|$")
         axes.figure.colorbar(image, ax=axes)
 
