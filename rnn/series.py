@@ -43,7 +43,7 @@ def mackey_glass(
         k3 = rate(x[n] + h / 2 * k2, middle)
         k4 = rate(x[n] + h * k3, d1)
         x[n + 1] = x[n] + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-    return x[lag + 1 :: substeps][settle : settle + steps]
+    return x[lag::substeps][1 + settle : 1 + settle + steps]
 
 
 def lorenz(
