@@ -1,0 +1,313 @@
+"""Fitted Q iteration as a learner: all data, refit again and again, with sigmoid networks, larger networks or trees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import torch
+from sklearn.ensemble import ExtraTreesRegressor
+from torch import Tensor, nn
+
+from agents.learner import Learner
+from agents.nfq import NFQ, NFQConfig
+from agents.rollout import Transition
+
+__all__ = ["FittedQ", "FittedQConfig", "Perceptron", "Trees", "fitted_targets"]
+
+
+@dataclass(frozen=True)
+class FittedQConfig:
+    """Settings. Costs are minimised: `cost = -cost_scale * reward`, plus `failure` where an episode terminates."""
+
+    model: Literal["nfq", "modern", "trees"] = "modern"
+    """NFQ of 2005; Adam and a larger network, as NFQ2.0 (Lange et al., 2025); or extremely randomised trees, as
+    Tree-Based Batch Mode Reinforcement Learning (Ernst et al., 2005)."""
+    gamma: float = 0.99
+    """Discount."""
+    cost_scale: float = 0.01
+    """Cost of a reward of -1."""
+    failure: float = 0.0
+    """Cost of a termination, where termination is bad."""
+    hints: int = 0
+    """Artificial goal patterns with target 0 (hint-to-goal; Riedmiller, 2005)."""
+    hint_low: tuple[float, ...] = ()
+    """Lower corner of the goal region, in units of the observation."""
+    hint_high: tuple[float, ...] = ()
+    """Upper corner."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Units per layer (NFQ: 5, 5)."""
+    epochs: int = 20
+    """Passes over the data per refit (NFQ: 300, full batches of RProp)."""
+    iterations: int = 4
+    """Fitted iterations each time."""
+    refit: bool = False
+    """Start every fit from new weights."""
+    lr: float = 2e-3
+    """Of Adam (modern)."""
+    batch: int = 512
+    """Transitions per step (modern)."""
+    trees: int = 30
+    """Trees (trees)."""
+    refit_every: int = 400
+    """Environment steps between two refits."""
+    epsilon: float = 0.05
+    """Share of random actions."""
+    random_steps: int = 400
+    """Steps of random actions before the first fit."""
+    max_steps: int = 200_000
+    """Transitions that are kept, the oldest going first."""
+
+
+class Regressor(Protocol):
+    """Costs to go of all actions from states, fitted to targets of the actions taken."""
+
+    def fit(self, state: np.ndarray, action: np.ndarray, target: np.ndarray) -> float: ...
+
+    def values(self, state: np.ndarray) -> np.ndarray: ...
+
+
+def fitted_targets(cost_t: np.ndarray, discount_t: np.ndarray, values_t: np.ndarray) -> np.ndarray:
+    """`c + d min_b Q(s', b)`: costs [N], discounts [N] (0 at termination), values [N, A] -> [N].
+
+    >>> fitted_targets(np.array([1.0, 1.0]), np.array([0.5, 0.0]), np.array([[4.0, 2.0], [4.0, 2.0]])).tolist()
+    [2.0, 1.0]
+    """
+    return cost_t + discount_t * values_t.min(1)
+
+
+class Perceptron:
+    """A ReLU network with one output per action, fitted by Adam on standardised states.
+
+    >>> rng = np.random.default_rng(0)
+    >>> state, action = rng.uniform(-1, 1, (256, 1)), rng.integers(2, size=256)
+    >>> fit = Perceptron(1, 2, (32,), lr=1e-2, batch=64, epochs=60, generator=torch.Generator().manual_seed(0))
+    >>> fit.fit(state, action, state[:, 0] * (2 * action - 1)) < 0.01
+    True
+    """
+
+    def __init__(
+        self,
+        size: int,
+        actions: int,
+        hidden: tuple[int, ...],
+        *,
+        lr: float,
+        batch: int,
+        epochs: int,
+        generator: torch.Generator,
+        refit: bool = False,
+    ):
+        self.batch, self.epochs, self.generator, self.lr, self.refit = batch, epochs, generator, lr, refit
+        widths = [size, *hidden]
+        layers: list[nn.Module] = []
+        for inside, out in zip(widths, widths[1:], strict=False):
+            layers += [nn.Linear(inside, out), nn.ReLU()]
+        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], actions))
+        self.net.register_buffer("mean", torch.zeros(size))
+        self.net.register_buffer("std", torch.ones(size))
+        self.optimiser = torch.optim.Adam(self.net.parameters(), lr)
+
+    def _standard(self, state: np.ndarray) -> Tensor:
+        return (torch.as_tensor(state, dtype=torch.float32) - self.net.mean) / self.net.std  # type: ignore[operator]
+
+    def fit(self, state: np.ndarray, action: np.ndarray, target: np.ndarray) -> float:
+        if self.refit:
+            for layer in self.net:
+                if isinstance(layer, nn.Linear):
+                    bound = layer.in_features**-0.5
+                    for part in (layer.weight, layer.bias):
+                        nn.init.uniform_(part, -bound, bound, generator=self.generator)
+            self.optimiser = torch.optim.Adam(self.net.parameters(), self.lr)
+        spread = torch.as_tensor(state.std(0), dtype=torch.float32).clamp_min(1e-6)
+        self.net.mean.copy_(torch.as_tensor(state.mean(0)))  # type: ignore[operator, union-attr]
+        self.net.std.copy_(spread)  # type: ignore[operator, union-attr]
+        x, a = self._standard(state), torch.as_tensor(action)[:, None]
+        y = torch.as_tensor(target, dtype=torch.float32)[:, None]
+        total = 0.0
+        for _ in range(self.epochs):
+            total = 0.0
+            for rows in torch.randperm(len(x), generator=self.generator).split(self.batch):
+                loss = (self.net(x[rows]).gather(1, a[rows]) - y[rows]).square().mean()
+                self.optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                self.optimiser.step()
+                total += loss.item() * len(rows) / len(x)
+        return total
+
+    @torch.no_grad()
+    def values(self, state: np.ndarray) -> np.ndarray:
+        return self.net(self._standard(state)).numpy()
+
+
+class Trees:
+    """Extremely randomised trees over (state, action), fitted anew every time."""
+
+    def __init__(self, actions: int, trees: int, seed: int):
+        self.actions = actions
+        self.forest = ExtraTreesRegressor(trees, min_samples_leaf=2, random_state=seed)
+        self.fitted = False
+
+    def fit(self, state: np.ndarray, action: np.ndarray, target: np.ndarray) -> float:
+        x = np.column_stack([state, action])
+        self.forest.fit(x, target)
+        self.fitted = True
+        return float(np.square(self.forest.predict(x) - target).mean())
+
+    def values(self, state: np.ndarray) -> np.ndarray:
+        if not self.fitted:
+            return np.zeros((len(state), self.actions))
+        columns = [self.forest.predict(np.column_stack([state, np.full(len(state), a)])) for a in range(self.actions)]
+        return np.stack(columns, 1)
+
+
+class FittedQ(Learner):
+    """Fitted Q iteration with a growing batch: act, then fit everything again.
+
+    >>> agent = FittedQ("MountainCar-v0", random_steps=60, refit_every=60, iterations=1, epochs=1).learn(130)
+    >>> len(agent.cost), agent.predict([-0.5, 0.0])[1] is None
+    (120, True)
+    """
+
+    Config = FittedQConfig
+    config: FittedQConfig
+
+    def build(self) -> None:
+        c = self.config
+        self.num_actions = int(self.action_space.n)  # type: ignore[attr-defined]
+        self.nfq: NFQ | None = None
+        self.regressor: Regressor | None = None
+        if c.hints and not len(c.hint_low) == len(c.hint_high) == self.obs_size:
+            raise ValueError(f"hints need `hint_low` and `hint_high` of {self.obs_size} numbers each, the goal region")
+        if c.model == "nfq":
+            config = NFQConfig(gamma=c.gamma, hidden=c.hidden, epochs=c.epochs, refit=c.refit, hints=c.hints)
+            self.nfq = NFQ(self.obs_size, self.num_actions, config, seed=int(self.seed or 0))
+        elif c.model == "modern":
+            self.regressor = Perceptron(
+                self.obs_size,
+                self.num_actions,
+                c.hidden,
+                lr=c.lr,
+                batch=c.batch,
+                epochs=c.epochs,
+                generator=self.generator,
+                refit=c.refit,
+            )
+        else:
+            self.regressor = Trees(self.num_actions, c.trees, int(self.seed or 0))
+        self.obs = np.zeros((0, self.obs_size), np.float32)
+        self.action, self.cost = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        self.after, self.discount = np.zeros((0, self.obs_size), np.float32), np.zeros(0, np.float32)
+        self.fresh: list[tuple[np.ndarray, ...]] = []
+        self.since = 0
+        self.fits = 0
+        self.fitted = 0  # transitions that took part in the last fit
+
+    def networks(self) -> dict[str, nn.Module]:
+        return {"q": self.regressor.net} if isinstance(self.regressor, Perceptron) else {}
+
+    def optimisers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"q": self.regressor.optimiser} if isinstance(self.regressor, Perceptron) else {}
+
+    def values(self, obs: np.ndarray) -> np.ndarray:
+        """Costs to go [N, A]."""
+        if self.nfq is not None:
+            return self.nfq.values(obs[None])[0]
+        assert self.regressor is not None
+        return self.regressor.values(obs)
+
+    def choose(self, obs: Tensor, state: Any, first: Tensor, *, explore: bool) -> tuple[np.ndarray, Any]:
+        action = self.values(obs.numpy()).argmin(1)
+        if explore:
+            share = 1.0 if self.fits == 0 else self.config.epsilon
+            random = self.rng.random(len(obs)) < share
+            action = np.where(random, self.rng.integers(self.num_actions, size=len(obs)), action)
+        return action, ()
+
+    def scores(self, obs: Tensor, state: Any, first: Tensor) -> Tensor:
+        return torch.from_numpy(self.values(obs.numpy()))
+
+    def observe(self, transition: Transition, state: Any) -> None:
+        c = self.config
+        cost = -c.cost_scale * np.asarray(transition.reward) + c.failure * transition.terminated
+        before, after = self.flat(transition.obs).numpy(), self.flat(transition.next_obs).numpy()
+        kept = (before, transition.action, cost.astype(np.float32), after, (~transition.terminated).astype(np.float32))
+        self.fresh.append(kept)
+        self.since += self.n_envs
+
+    def next_batch(self) -> int | None:
+        if self.since < (self.config.refit_every if self.fits else self.config.random_steps):
+            return None
+        self.since = 0
+        return self._gather()
+
+    def _gather(self) -> int:
+        """Join what was seen since the last fit to the data; returns how many transitions there are."""
+        if self.fresh:
+            new = [np.concatenate(column) for column in zip(*self.fresh, strict=True)]
+            for name, part in zip(("obs", "action", "cost", "after", "discount"), new, strict=True):
+                setattr(self, name, np.concatenate([getattr(self, name), part])[-self.config.max_steps :])
+            self.fresh = []
+        return len(self.obs)
+
+    def update(self, batch: int) -> dict[str, float]:
+        error = 0.0
+        for _ in range(self.config.iterations):
+            error = self._iterate()
+            self.fits += 1
+        if not np.isfinite(error):
+            raise FloatingPointError(f"the fit's error is {error}; checkpoints written before stand as they are")
+        return {"fit_error": error, "transitions": float(batch)}
+
+    def _iterate(self) -> float:
+        c = self.config
+        hint = self.rng.uniform(c.hint_low, c.hint_high, (c.hints, self.obs_size)) if c.hints else None
+        if self.nfq is not None:
+            self.nfq.rows = [[]]
+            self.nfq.add(0, self.obs, self.action, self.cost, self.after, self.discount)
+            self.nfq.hint_states = hint
+            return float(self.nfq.iterate()[0])
+        assert self.regressor is not None
+        target = self.cost
+        if self.fits:
+            target = fitted_targets(self.cost, c.gamma * self.discount, self.regressor.values(self.after))
+        state, action = self.obs, self.action
+        if hint is not None:
+            state = np.concatenate([state, hint]).astype(np.float32)
+            action = np.concatenate([action, self.rng.integers(self.num_actions, size=c.hints)])
+            target = np.concatenate([target, np.zeros(c.hints)])
+        return self.regressor.fit(state, action, target)
+
+    def memory(self) -> dict[str, Any]:
+        fresh = [list(part) for part in self.fresh]
+        data = [self.obs, self.action, self.cost, self.after, self.discount]
+        net: dict[str, Any] = {}
+        if self.nfq is not None:
+            n = self.nfq
+            net = {"flat": n.nets.flat, "mean": n.mean, "scale": n.scale, "iterations": n.iterations}
+            net["generator"] = n.nets.generator
+        return {"data": data, "fresh": fresh, "since": self.since, "fits": self.fits, "nfq": net}
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        self.obs, self.action, self.cost, self.after, self.discount = memory["data"]
+        self.fresh = [tuple(part) for part in memory["fresh"]]
+        self.since, self.fits = memory["since"], memory["fits"]
+        if self.nfq is not None:
+            net = memory["nfq"]
+            self.nfq.nets.flat, self.nfq.mean, self.nfq.scale = net["flat"], net["mean"], net["scale"]
+            self.nfq.iterations, self.nfq.nets.generator = net["iterations"], net["generator"]
+
+    def _take(self, tree: dict[str, Any]) -> None:
+        super()._take(tree)
+        if isinstance(self.regressor, Perceptron):
+            self.regressor.generator = self.generator
+        if isinstance(self.regressor, Trees) and self.fits:
+            self._regrow()
+
+    def _regrow(self) -> None:
+        """A forest is not stored: it is grown again, from the seed, towards the costs to go of its data."""
+        fits, self.fits = self.fits, 0
+        for _ in range(fits):
+            self._iterate()
+            self.fits += 1

@@ -1,0 +1,254 @@
+"""Does neural fitted Q iteration do what its paper of 2005 says? Tables 1, 2 and 3, run again.
+
+    python scripts/nfq_tables.py --table 1 --runs 50        # pole from random data: about 3 CPU-minutes
+    python scripts/nfq_tables.py --table 2 --runs 20        # mountain car, growing batch: about 10 CPU-minutes
+    python scripts/nfq_tables.py --table 3 --runs 5         # cart-pole regulator: about 20 CPU-minutes
+
+All runs of a table advance together, each with its own network and data. Written to the run folder: `table1.json` ...
+with every run's figures, and `tables.png`. "Last" is the last iterate as it came; "chosen" is the iterate that did
+best in rollouts apart from the test (the paper does not say which one it reports).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import tyro
+
+from agents.nfq import NFQ, NFQConfig
+from agents.runs import Run
+from sim.nfq_tasks import CartPoleRegulator, MountainCar, Pole, Task
+
+PAPER = {  # Neural Fitted Q Iteration (Riedmiller, 2005), tables 1 to 3
+    1: {"success_percent": {50: 46, 100: 88, 150: 96, 200: 100}},
+    2: {"episodes": 70.95, "cycles": 2777, "steps_to_goal": 28.7},
+    3: {"episodes": 197.3, "cycles": 14440, "cost": 132.9, "linear_controller": 402.1},
+}
+
+
+@dataclass(frozen=True)
+class Args:
+    """Tables 1 to 3 of the 2005 paper; see the top of this file."""
+
+    table: Literal[1, 2, 3] = 1
+    """Which table."""
+    runs: int = 50
+    """Independent runs."""
+    episodes: tuple[int, ...] = (50, 100, 150, 200)
+    """Random episodes (table 1)."""
+    max_episodes: int = 150
+    """Episodes after which a run that never succeeded is given up (tables 2 and 3)."""
+    epochs: int | None = None
+    """RProp epochs per fit; by default what was found to serve each task."""
+    gamma: float | None = None
+    """Discount; by default what was found to serve each task."""
+    hints: int | None = None
+    """Artificial goal patterns (tables 2 and 3)."""
+    hidden: tuple[int, ...] = (5, 5)
+    """Sigmoid units per layer."""
+    iterations: int = 1
+    """NFQ iterations after each episode (tables 2 and 3)."""
+    tests: int = 1000
+    """Test episodes."""
+    refit: bool = True
+    """Start every fit from new weights."""
+    seed: int = 0
+    """Of everything."""
+    out: Path | None = None
+    """Run folder; by default runs/nfq_tables/<stamp>_seed<k>."""
+
+
+def main(args: Args) -> dict[str, Any]:
+    """Run one table and write it."""
+    torch.set_num_threads(1)
+    run = Run(args.out, args) if args.out else Run.new("nfq_tables", args, seed=args.seed)
+    with run:
+        started = time.process_time()
+        result = {1: pole_table, 2: growing_table, 3: growing_table}[args.table](args)
+        result.update(paper=PAPER[args.table], runs=args.runs, cpu_seconds=round(time.process_time() - started, 1))
+        run.save_json(f"table{args.table}.json", result)
+        draw(result, args.table, run.folder / "tables.png")
+    for key, value in result.items():
+        print(f"{key}: {value}")
+    return result
+
+
+def settings(args: Args, **defaults: Any) -> NFQConfig:
+    chosen = {name: getattr(args, name) for name in defaults if getattr(args, name) is not None}
+    return NFQConfig(hidden=args.hidden, refit=args.refit, **{**defaults, **chosen})
+
+
+def random_episodes(task: Task, rng: np.random.Generator, episodes: int) -> list[np.ndarray]:
+    """Transitions of random behaviour until failure: state, action, cost, next state, discount."""
+    state = task.start(rng, episodes)
+    parts: list[tuple[np.ndarray, ...]] = []
+    while len(state):
+        action = rng.integers(len(task.forces), size=len(state))
+        after = task.step(state, action, rng)
+        ended = task.failed(after)
+        parts.append((state, action, task.cost(after), after, 1.0 - ended))
+        state = after[~ended]
+    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def balance(task: Task, nfq: NFQ, rng: np.random.Generator, episodes: int, steps: int) -> np.ndarray:
+    """Steps until failure of greedy episodes, [R, episodes]."""
+    state = task.start(rng, nfq.members * episodes, test=True)
+    alive = np.ones(len(state), dtype=bool)
+    lasted = np.zeros(len(state), dtype=np.int64)
+    for _ in range(steps):
+        action = nfq.act(state.reshape(nfq.members, episodes, -1)).ravel()
+        state = task.step(state, action, rng)
+        lasted += alive
+        alive &= ~task.failed(state)
+        state[~alive] = 0.0
+        if not alive.any():
+            break
+    return lasted.reshape(nfq.members, episodes)
+
+
+def pole_table(args: Args) -> dict[str, Any]:
+    """Table 1: how many of the runs balance in all test episodes for 300 s, from random data alone."""
+    task, steps = Pole(), 3000
+    config = settings(args, gamma=0.95, epochs=60)
+    rows = {}
+    for episodes in args.episodes:
+        rng = np.random.default_rng([args.seed, episodes])
+        nfq = NFQ(2, len(task.forces), config, members=args.runs, seed=args.seed)
+        for member in range(args.runs):
+            nfq.add(member, *random_episodes(task, rng, episodes))
+        best = np.full(args.runs, -1.0)
+        chosen = nfq.nets.flat.clone()
+        for iteration in range(20):
+            nfq.iterate()
+            if iteration >= 10:
+                lasted = balance(task, nfq, rng, 20, steps).mean(1)
+                better = lasted > best
+                chosen[torch.as_tensor(better)] = nfq.nets.flat[torch.as_tensor(better)]
+                best = np.maximum(best, lasted)
+        last = balance(task, nfq, rng, args.tests, steps)
+        nfq.nets.flat = chosen
+        select = balance(task, nfq, rng, args.tests, steps)
+        rows[episodes] = {
+            "transitions": float(np.mean(nfq.sizes())),
+            "last": int((last.min(1) >= steps).sum()),
+            "last_mean_s": round(float(last.mean()) * task.dt, 1),
+            "chosen": int((select.min(1) >= steps).sum()),
+            "chosen_mean_s": round(float(select.mean()) * task.dt, 1),
+        }
+        print(f"{episodes} random episodes: {rows[episodes]}", flush=True)
+    return {"rows": rows, "steps_per_random_episode": rows[args.episodes[-1]]["transitions"] / args.episodes[-1]}
+
+
+def trial(task: Task, nfq: NFQ, member: NFQ, start: np.ndarray, steps: int, tolerance: float) -> tuple[bool, float]:
+    """Whether one policy succeeds from every start, and its mean number of steps outside the goal."""
+    state, rng = start.copy(), np.random.default_rng(0)
+    running = np.ones(len(state), dtype=bool)
+    outside = np.zeros(len(state))
+    for _ in range(steps):
+        state = task.step(state, member.act(state[None])[0], rng)
+        outside += running & ~task.reached(state)
+        if (running & task.failed(state)).any():
+            return False, np.inf
+        if task.goal_ends:
+            running &= ~task.reached(state)
+            if not running.any():
+                return True, float(outside.mean() + 1)
+    done = not task.goal_ends and bool((np.abs(state[:, 0]) <= tolerance).all())
+    return done, float(outside.mean())
+
+
+def growing_table(args: Args) -> dict[str, Any]:
+    """Tables 2 and 3: after every greedy episode the data grow and the network is fitted again."""
+    task: Task = MountainCar() if args.table == 2 else CartPoleRegulator()
+    length, steps = (50, 300) if args.table == 2 else (100, 3000)
+    config = settings(args, gamma=0.98, epochs=300, hints=100)
+    nfq = NFQ(len(task.names), len(task.forces), config, members=args.runs, seed=args.seed)
+    rng = np.random.default_rng(args.seed)
+    if config.hints:
+        nfq.hint_states = task.goal_states(rng, config.hints)
+    tests = task.start(np.random.default_rng(999), args.tests, test=True)
+    first: list[tuple[int, int] | None] = [None] * args.runs
+    best = np.full(args.runs, np.inf)
+    for episode in range(1, args.max_episodes + 1):
+        greedy_episodes(task, nfq, rng, length)
+        for _ in range(args.iterations):
+            nfq.iterate()
+        for k in range(args.runs):
+            member = nfq.member(k)
+            if trial(task, nfq, member, tests[:50], steps, 0.05)[0]:
+                success, cost = trial(task, nfq, member, tests, steps, 0.05)
+                if success and first[k] is None:
+                    first[k] = (episode, nfq.sizes()[k])
+                if success:
+                    best[k] = min(best[k], cost)
+        if episode % 10 == 0:
+            done = sum(f is not None for f in first)
+            print(f"episode {episode}: {done} of {args.runs} runs have succeeded, best {best.min():.1f}", flush=True)
+    found = [f for f in first if f is not None]
+    return {
+        "succeeded": len(found),
+        "first_success": first,
+        "mean_episodes": float(np.mean([f[0] for f in found])) if found else None,
+        "mean_cycles": float(np.mean([f[1] for f in found])) if found else None,
+        "best_policy": float(best.min()) if found else None,
+        "mean_best_policy": float(best[np.isfinite(best)].mean()) if found else None,
+        "best_policies": best.tolist(),
+    }
+
+
+def greedy_episodes(task: Task, nfq: NFQ, rng: np.random.Generator, length: int) -> None:
+    """One episode of every run with its own greedy policy (random before the first fit), added to its data."""
+    runs = nfq.members
+    state, alive = task.start(rng, runs), np.ones(runs, dtype=bool)
+    rows: list[tuple[np.ndarray, ...]] = []
+    for _ in range(length):
+        if nfq.iterations:
+            action = nfq.act(state[:, None])[:, 0]
+        else:
+            action = rng.integers(len(task.forces), size=runs)
+        after = task.step(state, action, rng)
+        ended = task.failed(after) | (task.reached(after) & task.goal_ends)
+        rows.append((state, action, task.cost(after), after, 1.0 - ended, alive.copy()))
+        alive &= ~ended
+        state = np.where(alive[:, None], after, state)
+        if not alive.any():
+            break
+    columns = [np.stack(column, 1) for column in zip(*rows, strict=True)]
+    for k in range(runs):
+        kept = columns[5][k]
+        nfq.add(k, *[column[k][kept] for column in columns[:5]])
+
+
+def draw(result: dict[str, Any], table: int, path: Path) -> None:
+    """The table as a figure, the paper's figures beside ours."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(5, 3.2), layout="constrained")
+    if table == 1:
+        sizes = list(result["rows"])
+        for name in ("last", "chosen"):
+            share = [100 * result["rows"][n][name] / result["runs"] for n in sizes]
+            axes.plot(sizes, share, marker="o", label=f"ours, {name} iterate")
+        axes.plot(list(PAPER[1]["success_percent"]), list(PAPER[1]["success_percent"].values()), "k--", label="2005")
+        axes.set(xlabel="random episodes", ylabel="successful runs (%)", ylim=(0, 103))
+    else:
+        found = sorted(f[0] for f in result["first_success"] if f is not None)
+        axes.step([0, *found], np.arange(len(found) + 1) / result["runs"] * 100, where="post", label="ours")
+        axes.axvline(PAPER[table]["episodes"], color="k", ls="--", label="mean of 2005")
+        axes.set(xlabel="episodes", ylabel="runs that have succeeded (%)", ylim=(0, 103))
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
