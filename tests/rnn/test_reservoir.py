@@ -187,7 +187,7 @@ def test_memory_capacity_of_a_delay_line_is_its_length_and_never_exceeds_the_uni
 def test_mackey_glass_and_lorenz_are_integrated_accurately():
     coarse, fine = mackey_glass(200, settle=0, substeps=10), mackey_glass(200, settle=0, substeps=20)
     finer = mackey_glass(200, settle=0, substeps=40)
-    assert np.abs(coarse - finer).max() < 2e-4 and np.abs(fine - finer).max() < np.abs(coarse - finer).max() / 6
+    assert np.abs(coarse - finer).max() < 1e-6 and np.abs(fine - finer).max() < np.abs(coarse - finer).max() / 12
     a, b = lorenz(40, settle=5.0), lorenz(40, settle=5.0, tolerance=1e-12)
     assert np.abs(a - b).max() < 1e-5
     rate = np.gradient(a[:, 0], 0.025)[5:-5]
