@@ -110,8 +110,8 @@ class CategoricalHead(nn.Module):
 
     def code(self, action: Tensor) -> Tensor:
         """Actions [..., n] as network inputs [..., code_size]."""
-        parts = [nn.functional.one_hot(action[..., k], n) for k, n in enumerate(self.sizes)]
-        return torch.cat(parts, -1).float()
+        values = [torch.arange(n, device=action.device) for n in self.sizes]
+        return torch.cat([(action[..., k : k + 1] == v).float() for k, v in enumerate(values)], -1)
 
     def to_env(self, action: Tensor) -> np.ndarray:
         """What the environment takes, for a batch of actions [B, n]."""
