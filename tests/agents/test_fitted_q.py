@@ -1,0 +1,124 @@
+"""Fitted Q: known costs to go, the gradient of RProp's networks, resume, and the three models."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+from agents.fitted_q import FittedQ, fitted_targets
+from agents.learner import evaluate
+from agents.nfq import NFQ, NFQConfig
+from agents.rprop import SigmoidNets
+
+
+class Corridor(gymnasium.Env):
+    """Positions 0 to 4, one step left or right at a reward of -1, the goal right of 4. Cost to go: steps left."""
+
+    observation_space = spaces.Box(0, 5, (1,))
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x, self.t = int(self.np_random.integers(5)), 0
+        return np.array([self.x], np.float32), {}
+
+    def step(self, action):
+        self.x, self.t = max(self.x + 2 * int(action) - 1, 0), self.t + 1
+        return np.array([self.x], np.float32), -1.0, self.x > 4, self.t >= 30, {}
+
+
+def corridors(n=4):
+    return SyncVectorEnv([Corridor] * n, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+MODELS = {
+    "nfq": dict(model="nfq", hidden=(5, 5), epochs=200, refit=True, cost_scale=0.1, iterations=3),
+    "modern": dict(model="modern", hidden=(32,), lr=1e-2, batch=64, epochs=15, cost_scale=1.0, iterations=4),
+    "trees": dict(model="trees", trees=10, cost_scale=1.0, iterations=3),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_costs_to_go_are_the_steps_left(model):
+    agent = FittedQ(corridors(), seed=0, gamma=1.0, random_steps=200, refit_every=100, **MODELS[model]).learn(600)
+    values = agent.values(np.arange(5.0)[:, None]) / MODELS[model]["cost_scale"]
+    assert np.abs(values[:, 1] - [5, 4, 3, 2, 1]).max() < 0.8
+    assert (values.argmin(1) == 1).all()
+    assert evaluate(agent, corridors(), 20, seed=1).min() >= -5
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_stopped_fit_resumes_with_the_same_numbers(model, tmp_path):
+    from stable_baselines3.common.callbacks import BaseCallback
+
+    class Stop(BaseCallback):
+        def _on_step(self):
+            return self.num_timesteps < 172
+
+    def make():
+        return FittedQ(corridors(), seed=3, random_steps=100, refit_every=60, **{**MODELS[model], "epochs": 5})
+
+    whole = make().learn(280)
+    make().learn(280, callback=Stop()).save(tmp_path)
+    resumed = FittedQ.load(tmp_path, corridors()).resume()
+    probe = np.linspace(0, 5, 11)[:, None].astype(np.float32)
+    if model == "trees":  # grown again, not stored: the data are the same until a tie is broken another way
+        assert len(resumed.cost) == len(whole.cost)
+    else:
+        assert np.array_equal(whole.values(probe), resumed.values(probe))
+
+
+def test_the_gradient_of_the_batch_of_networks_is_that_of_autograd():
+    nets = SigmoidNets(3, (2, 5, 4, 1), generator=torch.Generator().manual_seed(1))
+    x, y = torch.rand(3, 2, 7), torch.rand(3, 7)
+    weight = (torch.rand(3, 7) > 0.3).float()
+    _, gradient = nets.gradient(x, y, weight)
+    flat = nets.flat.clone().requires_grad_()
+    nets.flat = flat
+    h, layers = x, nets._layers(flat)
+    for part in layers:
+        h = torch.sigmoid(part[:, :, :-1] @ h + part[:, :, -1:])
+    (0.5 * weight * (h[:, 0] - y) ** 2).sum().backward()
+    assert torch.allclose(gradient, flat.grad, atol=1e-6)
+
+
+def test_members_learn_apart_and_padding_is_not_learned_from():
+    config = NFQConfig(epochs=40)
+    rng = np.random.default_rng(0)
+    data = [rng.uniform(-1, 1, (n, 2)) for n in (30, 50)]
+    both = NFQ(2, 2, config, members=2, seed=5)
+    for k, s in enumerate(data):
+        both.add(k, s, np.zeros(len(s)), np.full(len(s), 0.1 + 0.5 * k), s, np.zeros(len(s)))
+    both.iterate()
+    alone = NFQ(2, 2, config, seed=5)
+    alone.add(0, data[0], np.zeros(30), np.full(30, 0.1), data[0], np.zeros(30))
+    # the same starting weights as member 0 of the pair
+    alone.nets.reset = lambda: alone.nets.flat.copy_(SigmoidNetsLike(both))
+    alone.iterate()
+    assert np.allclose(both.values(np.stack([data[0]] * 2))[0], alone.values(data[0][None])[0], atol=1e-3)
+    assert np.abs(both.values(np.zeros((2, 1, 2)))[:, 0, 0] - [0.1, 0.6]).max() < 0.05
+
+
+def SigmoidNetsLike(nfq):
+    """Weights that the first member started its (only) fit from."""
+    generator = torch.Generator().manual_seed(5)
+    flat = torch.empty(nfq.nets.flat.shape)
+    for _ in range(2):  # one draw when built, one at the refit
+        flat.uniform_(-0.5, 0.5, generator=generator)
+    return flat[:1]
+
+
+def test_targets_stop_at_terminations():
+    target = fitted_targets(np.array([1.0, 1.0]), np.array([0.9, 0.0]), np.array([[3.0, 2.0], [3.0, 2.0]]))
+    assert target.tolist() == [2.8, 1.0]
+
+
+def test_costs_outside_the_sigmoid_and_goals_of_the_wrong_size_are_refused():
+    with pytest.raises(ValueError, match="range of the sigmoid"):
+        NFQ(1, 2, NFQConfig()).add(0, np.zeros((1, 1)), np.zeros(1), np.array([2.0]), np.zeros((1, 1)), np.ones(1))
+    with pytest.raises(ValueError, match="hint_low"):
+        FittedQ(corridors(), hints=5)
+    with pytest.raises(ValueError, match="continuous actions"):
+        FittedQ("Pendulum-v1")
