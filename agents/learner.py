@@ -91,7 +91,7 @@ class Learner(BaseAlgorithm):
             raise ValueError(
                 f"{type(self).__name__} acts in {names} spaces, received {self.action_space}; "
                 "for continuous actions take a policy-gradient learner, or make the actions discrete with "
-                "a wrapper (see sim.nfq_tasks.DiscreteActions)"
+                "a wrapper (see agents.q_tasks.DiscreteActions)"
             )
         self.obs_size = int(spaces.flatdim(self.observation_space))
         self.rng = np.random.default_rng(seed)

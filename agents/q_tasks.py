@@ -1,0 +1,136 @@
+"""Tasks for Q learners by id: discrete actions, hidden velocities, and settings that were found to work."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete, MultiDiscrete
+from gymnasium.vector import AutoresetMode, VectorActionWrapper
+
+import sim  # noqa: F401  (registers the ids)
+from agents.fitted_q import FittedQ
+from agents.learner import Learner
+from agents.pqn import PQN
+from agents.recurrent_dqn import RecurrentDQN
+from agents.recurrent_fitted_q import RecurrentFittedQ
+from sim.wrappers import HideVelocity
+
+__all__ = ["AGENTS", "CONTROLS", "SETTINGS", "THRESHOLDS", "DiscreteActions", "make_agent", "make_task"]
+
+AGENTS: dict[str, type[Learner]] = {
+    "recurrent_dqn": RecurrentDQN,
+    "dqn": RecurrentDQN,
+    "pqn": PQN,
+    "fitted_q": FittedQ,
+    "recurrent_fitted_q": RecurrentFittedQ,
+}
+
+CONTROLS: dict[str, dict[str, Any]] = {
+    "recurrent": {},
+    "memoryless": {"cell": None, "previous_action": False, "burn_in": 0},
+    "trace": {"cell": "trace"},
+    "full_state": {"cell": None, "previous_action": False, "burn_in": 0},
+}
+"""What stands beside every recurrent score: no memory, fixed exponential traces, and no memory with nothing hidden."""
+
+THRESHOLDS = {
+    "CartPole-v1": 475.0,
+    "MountainCar-v0": -110.0,
+    "Acrobot-v1": -100.0,
+    "Pendulum-v1": -200.0,
+}
+"""Gymnasium's registry; Pendulum has none there."""
+
+_MOUNTAIN_HINT = {"hints": 100, "hint_low": (0.5, 0.0), "hint_high": (0.6, 0.07)}
+
+SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
+    "CartPole-v1": {
+        "recurrent_dqn": {"reward_scale": 0.05},
+        "pqn": {"reward_scale": 0.05},
+        "recurrent_fitted_q": {
+            "reward_scale": 0.05,
+            "refit_every": 400,
+            "epochs": 4,
+            "epsilon_steps": 3000,
+            "target_rate": 0.02,
+        },
+        "fitted_q": {"cost_scale": 0.0, "failure": 1.0, "gamma": 0.95},
+    },
+    "MountainCar-v0": {
+        "recurrent_dqn": {"reward_scale": 0.05, "scale": (1.0, 15.0), "n_step": 10, "epsilon_steps": 20_000},
+        "fitted_q": {**_MOUNTAIN_HINT, "gamma": 0.99, "refit_every": 400, "epsilon": 0.05},
+    },
+    "Acrobot-v1": {"recurrent_dqn": {"reward_scale": 0.05, "scale": (1.0, 1.0, 1.0, 1.0, 0.2, 0.1)}},
+    "Pendulum-v1": {
+        "recurrent_dqn": {
+            "reward_scale": 0.05,
+            "gamma": 0.97,
+            "n_step": 3,
+            "scale": (1.0, 1.0, 0.2),
+            "updates_per_step": 0.125,
+        }
+    },
+    "oscillator/": {"recurrent_dqn": {"reward_scale": 0.2, "gamma": 0.95, "n_step": 3, "updates_per_step": 0.125}},
+}
+"""By task (or family) and agent; what is not named is the agent's default."""
+
+
+class DiscreteActions(VectorActionWrapper):
+    """A continuous action of one number as a choice among evenly spaced ones.
+
+    >>> env = gymnasium.make_vec("Pendulum-v1", 2, vectorization_mode="sync")
+    >>> DiscreteActions(env, 5).actions(np.array([0, 4])).tolist()
+    [[-2.0], [2.0]]
+
+    Raises:
+        ValueError: the action is not one bounded number.
+    """
+
+    def __init__(self, env: Any, choices: int = 5):
+        super().__init__(env)
+        box = env.single_action_space
+        if not isinstance(box, Box) or box.shape != (1,) or not np.isfinite([box.low[0], box.high[0]]).all():
+            raise ValueError(f"expected a Box of one bounded number as the action space, received {box}")
+        self.table = np.linspace(box.low[0], box.high[0], choices, dtype=np.float32)[:, None]
+        self.single_action_space = Discrete(choices)
+        self.action_space = MultiDiscrete([choices] * env.num_envs)
+
+    def actions(self, actions: Any) -> np.ndarray:
+        return self.table[np.asarray(actions)]
+
+
+def make_task(name: str, num_envs: int, *, hide: bool = True, choices: int = 5, **options: Any) -> Any:
+    """Worlds of a task with discrete actions.
+
+    Args:
+        name: id.
+        num_envs: worlds.
+        hide: take the velocities away.
+        choices: number of actions where the task's own is a continuous number.
+        options: of the environment.
+    """
+    same = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    if gymnasium.spec(name).vector_entry_point and not name.startswith("CartPole"):
+        if name.startswith("oscillator/"):
+            options = {"discrete_actions": choices, **options}
+        env = gymnasium.make_vec(name, num_envs, **options)
+    else:
+        env = gymnasium.make_vec(name, num_envs, vectorization_mode="sync", vector_kwargs=same, **options)
+    if isinstance(env.single_action_space, Box):
+        env = DiscreteActions(env, choices)
+    return HideVelocity(env) if hide else env
+
+
+def make_agent(kind: str, name: str, env: Any, *, seed: int = 0, **changes: Any) -> Learner:
+    """A learner with the settings that were found to work for a task."""
+    family = next((key for key in SETTINGS if name.startswith(key)), name)
+    base = "recurrent_dqn" if kind == "dqn" else kind
+    settings = dict(SETTINGS.get(family, {}).get(base, {}))
+    if kind == "dqn":
+        settings.update(CONTROLS["memoryless"])
+    settings.update(changes)
+    if isinstance(settings.get("scale"), tuple) and len(settings["scale"]) != env.single_observation_space.shape[0]:
+        settings.pop("scale")
+    return AGENTS[kind](env, seed=seed, **settings)
