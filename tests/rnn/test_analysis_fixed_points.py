@@ -84,11 +84,11 @@ def test_a_clamp_moves_the_fixed_points():
 @pytest.mark.slow
 def test_a_trained_flip_flop_has_its_eight_memories():
     torch.manual_seed(0)
-    cell, steps = make_cell("gru", 3, 24), 40
+    cell, steps = make_cell("gru", 3, 24), 60
     readout = Readout(24, 3)
     optimiser = torch.optim.Adam([*cell.parameters(), *readout.parameters()], lr=0.01)
-    for _ in range(400):
-        pulses = (torch.rand(steps, 64, 3) < 0.15) * (torch.randint(0, 2, (steps, 64, 3)) * 2.0 - 1)
+    for _ in range(600):
+        pulses = (torch.rand(steps, 64, 3) < 0.05) * (torch.randint(0, 2, (steps, 64, 3)) * 2.0 - 1)
         pulses[0] = torch.randint(0, 2, (64, 3)) * 2.0 - 1
         target = pulses.clone()
         for t in range(1, steps):
