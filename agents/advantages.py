@@ -46,10 +46,10 @@ def gae(r_t: Tensor, discount_t: Tensor, ended_t: Tensor, v_tm1: Tensor, v_t: Te
     return torch.stack(advantages[::-1])
 
 
-def normalised(x: Tensor) -> Tensor:
-    """`x` with mean 0 and standard deviation 1.
+def normalised(x: Tensor, floor: float = 0.0) -> Tensor:
+    """`x` with mean 0 and standard deviation 1, or less where its own deviation is below a floor.
 
     >>> normalised(torch.tensor([1.0, 3.0])).tolist()
     [-1.0, 1.0]
     """
-    return (x - x.mean()) / (x.std(correction=0) + 1e-8)
+    return (x - x.mean()) / (x.std(correction=0).clamp(min=floor) + 1e-8)

@@ -51,6 +51,8 @@ class PPOConfig:
     """Clip of the gradient's norm."""
     reward_scale: float = 0.05
     """Factor of rewards inside the learner: keeps the value loss from swamping a cell shared with the policy."""
+    spread_decay: float = 0.0
+    """How slowly the floor of the advantages' deviation falls, per update, from the largest seen; 0 for no floor."""
     refresh: bool = True
     """Recompute the stored states at the starts of sequences with the present weights before each epoch."""
     target_kl: float = float("inf")
@@ -205,15 +207,25 @@ def update(
     rollout: Rollout,
     config: PPOConfig,
     generator: torch.Generator | None = None,
+    floor: float = 0.0,
 ) -> dict[str, float]:
     """All epochs over one rollout; returns means of the losses.
+
+    Args:
+        policy: what learns.
+        optimiser: of its parameters.
+        rollout: what it learns from.
+        config: settings.
+        generator: of the shuffling.
+        floor: least standard deviation that advantages are divided by. Once a task is solved what is left of them is
+            noise, and dividing by its own deviation would make as much of it as of the lessons before.
 
     Raises:
         FloatingPointError: a loss that is not finite; the weights are those before the step that gave it.
     """
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     totals: dict[str, Any] = {}
-    rollout = rollout._replace(advantage=normalised(rollout.advantage))
+    rollout = rollout._replace(advantage=normalised(rollout.advantage, floor))
     count = 0
     for _ in range(config.epochs):
         epoch_kl, batches = torch.zeros(()), 0

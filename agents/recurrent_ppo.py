@@ -74,6 +74,7 @@ class RecurrentPPO(Learner):
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=c.learning_rate, eps=1e-5, fused=True)
         self.collector = Collector(self.network, c)
         self.batch: Rollout | None = None
+        self.spread = 0.0
 
     def make_policy(self) -> RecurrentPolicy:
         """The policy; a subclass may build another."""
@@ -127,16 +128,18 @@ class RecurrentPPO(Learner):
         rate = c.final_learning_rate + (c.learning_rate - c.final_learning_rate) * self._current_progress_remaining
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        metrics = update(self.network, self.optimiser, batch, c, self.generator)
+        self.spread = max(float(batch.advantage.std(correction=0)), c.spread_decay * self.spread)
+        metrics = update(self.network, self.optimiser, batch, c, self.generator, floor=self.spread)
         if self.network.scale is not None:
             self.network.scale.update(batch.x[-c.horizon :, :, : self.obs_size])
         return {**metrics, "learning_rate": rate}
 
     def memory(self) -> dict[str, Any]:
         past = [[x, first, leaves(state)] for x, first, state in self.collector.past]
-        return {"past": past, "steps": [list(step) for step in self.collector.steps]}
+        return {"past": past, "steps": [list(step) for step in self.collector.steps], "spread": self.spread}
 
     def remember(self, memory: dict[str, Any]) -> None:
         like = self.initial_state(self.n_envs)
         self.collector.past.extend((x, first, rebuild(like, parts)) for x, first, parts in memory["past"])
+        self.spread = memory["spread"]
         self.collector.steps = [tuple(step) for step in memory["steps"]]

@@ -33,7 +33,7 @@ from agents.runs import write_atomically
 from sim.wrappers import HideVelocity
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "CartPole-v1": {"previous_action": True},
+    "CartPole-v1": {"previous_action": True, "discount": 0.995, "spread_decay": 0.99},
     "Pendulum-v1": {
         "horizon": 64,
         "minibatch": 4,

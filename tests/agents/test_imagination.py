@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from agents.imagination import Imagination, ImaginedPolicy, lambda_returns
-from tests.agents.test_planning import A, B
+
+A, B = torch.tensor([[1.0, 0.2], [0.0, 1.0]]), torch.tensor([[0.0], [0.2]])
 
 
 class Linear(torch.nn.Module):

@@ -9,10 +9,10 @@ from agents.advantages import gae
 from agents.evaluation import evaluate, memory_self_test
 from agents.policies import RecurrentPolicy
 from agents.ppo import Collector, PPOConfig, ppo_loss, sequences
+from agents.probes import worlds
 from agents.recurrent_ppo import RecurrentPPO
 from agents.rollout import rollout as live
 from rnn.cell import Cell
-from tests.agents.probes import worlds
 
 
 def test_advantages_equal_discounted_returns_at_lambda_one_and_bootstrap_only_through_time_limits():
