@@ -116,7 +116,7 @@ def _fit(records: Sequence[Record], choices: list[tuple[int, int]], window: int)
         errors = [_score(model, r[:5000], max(window, model.warm_up)) for r in valid]
         scored.append((float(np.sqrt(np.mean(np.square(errors)))), n, m))
     best = min(error for error, _, _ in scored)
-    error, n, m = next(s for s in scored if s[0] <= 1.005 * best) if np.isfinite(best) else scored[0]
+    error, n, m = next(s for s in scored if s[0] <= 1.005 * best + 1e-6) if np.isfinite(best) else scored[0]
     return _solve(records, scaling, n, m)
 
 

@@ -56,6 +56,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 def save_checkpoint(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
     """Save tensors and a description (`config["kind"]` names what it is) in one file, atomically.
 
+    >>> import torch
     >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
     >>> save_checkpoint(path, {"w": torch.ones(2)}, {"kind": "toy"})
     >>> load_checkpoint(path)[1]["kind"]
@@ -118,6 +119,7 @@ def load_weights(module: nn.Module, tensors: Mapping[str, Tensor], name: str = "
 def flatten(data: Any, prefix: str) -> tuple[dict[str, Tensor], Any]:
     """Nested dictionaries and lists (an optimiser's state) as tensors by name and a JSON skeleton that refers to them.
 
+    >>> import torch
     >>> tensors, skeleton = flatten({"step": 3, "m": [torch.ones(1)]}, "adam")
     >>> list(tensors), restore(skeleton, tensors)["step"]
     (['adam.m.0'], 3)

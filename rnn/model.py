@@ -88,6 +88,8 @@ class Model(nn.Module):
         ValueError: an unknown start, or a cell whose input size leaves no room for the fed-back outputs.
     """
 
+    cell: Any  # a Cell; Any, since its own attributes (frequencies, say) are asked for
+
     def __init__(
         self,
         cell: Cell,
@@ -127,7 +129,7 @@ class Model(nn.Module):
                 self.encoder[2].weight.mul_(0.1)  # type: ignore[operator,union-attr]
 
     def initial(self, us: Tensor, ys: Tensor | None = None) -> Any:
-        """The state before the first step for inputs [T, B, I]; the encoder reads the first outputs [window, B, O] too."""
+        """The state before the first step for inputs [T, B, I]; the encoder reads the first outputs too."""
         batch = us.shape[1]
         fresh = self.cell.initial_state(batch)
         if self.start == "learned":
@@ -166,7 +168,7 @@ class Model(nn.Module):
         if self.feedback:
             return self._fed(us, state, ys, last, edits, record)
         if us.dim() > 3:  # stacked copies
-            zs, state = self.cell.scan(us, state)  # type: ignore[operator]
+            zs, state = self.cell.scan(us, state)
             return Simulated(self.readout(zs, us), state, {})
         zs, state, trace = unroll(self.cell, us, state, edits=edits, record=record, path=path)
         return Simulated(self.readout(zs, us), state, trace)

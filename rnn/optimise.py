@@ -13,7 +13,7 @@ __all__ = [
     "OPTIMISERS", "LeastSquares", "clip", "gradient_norm", "learning_rate", "levenberg_marquardt", "make_optimiser",
 ]  # fmt: skip
 
-Residuals = Callable[[Tensor, Tensor], Tensor]
+Residuals = Callable[[Tensor, Tensor, slice], Tensor]
 OPTIMISERS = ("sgd", "momentum", "rprop", "adam", "lbfgs", "lm")
 
 
@@ -110,6 +110,7 @@ def levenberg_marquardt(
     tolerance: float = 1e-3,
     patience: int = 2,
     state_prior: float = 1e-8,
+    numbers: int = 24_000_000,
     callback: Callable[[int, LeastSquares], bool | None] | None = None,
 ) -> LeastSquares:
     r"""Minimise the mean of squared residuals over parameters, and over one initial state per section.
@@ -123,7 +124,8 @@ def levenberg_marquardt(
     Each iteration tries three dampings (a fifth, the same, five times) in one batch and keeps the best.
 
     Args:
-        residuals: from P copies of parameters [P, K] and states [P, B, S] to residuals [P, B, M].
+        residuals: from P copies of parameters [P, K], states [P, b, S] and the rows b of the sections that they are
+            for to residuals [P, b, M].
         theta: start [K].
         states: start [B, S].
         free_states: fit the states too; otherwise they stay.
@@ -132,6 +134,7 @@ def levenberg_marquardt(
         tolerance: stop when the cost has fallen by less than this fraction `patience` times in a row.
         patience: how often in a row.
         state_prior: added to the diagonal of A_b, relative to its mean, for states that the section does not show.
+        numbers: so many residuals are held at a time; more are done in turns.
         callback: called with the iteration and what was found so far; a true answer ends the search.
 
     Source: "An algorithm for least-squares estimation of nonlinear parameters" (Marquardt, 1963); one free state
@@ -141,14 +144,17 @@ def levenberg_marquardt(
         ValueError: the residuals at the start are not finite.
     """
     width = states.shape[1] if free_states else 0
-    base = residuals(theta[None], states[None])[0]
+    everything = slice(0, len(states))
+    base = residuals(theta[None], states[None], everything)[0]
+    turns = max(1, int(numbers / (base.shape[1] * (1 + theta.numel() + width))))
+    rows = [slice(i, min(i + turns, len(states))) for i in range(0, len(states), turns)]
     if not torch.isfinite(base).all():
         raise ValueError("the residuals at the start are not finite; start from smaller parameters or check the data")
     cost = float(base.square().mean())
     found = LeastSquares(theta, states, cost, [cost], "iterations used up")
     calm = 0
     for iteration in range(iterations):
-        system = _normal_equations(residuals, found.theta, found.states, width)
+        system = _normal_equations(residuals, found.theta, found.states, width, rows)
         trial = None
         for _ in range(4):
             factors = [damping / 5, damping, damping * 5]
@@ -179,7 +185,7 @@ def _best_step(
     """The trial step with the lowest cost, if that is lower than now."""
     thetas = torch.stack([found.theta + step for step, _ in steps])
     states = torch.stack([found.states + move for _, move in steps])
-    costs = residuals(thetas, states).square().mean((1, 2))
+    costs = residuals(thetas, states, slice(0, states.shape[1])).square().mean((1, 2))
     costs = torch.where(torch.isfinite(costs), costs, torch.inf)
     best = int(costs.argmin())
     return (best, thetas[best], states[best], float(costs[best])) if float(costs[best]) < found.cost else None
@@ -188,8 +194,17 @@ def _best_step(
 System = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def _normal_equations(residuals: Residuals, theta: Tensor, states: Tensor, S: int) -> System:
+def _normal_equations(residuals: Residuals, theta: Tensor, states: Tensor, S: int, rows: list[slice]) -> System:
     """Blocks of the Gauss-Newton system: H [K, K], g [K], A [B, S, S], C [B, S, K], g_b [B, S]."""
+    parts = [_normal_part(residuals, theta, states[span], S, span) for span in rows]
+    if len(parts) == 1:
+        return parts[0]
+    H, g, A, C, gb = zip(*parts, strict=True)
+    return sum(H[1:], H[0]), sum(g[1:], g[0]), torch.cat(A), torch.cat(C), torch.cat(gb)
+
+
+def _normal_part(residuals: Residuals, theta: Tensor, states: Tensor, S: int, rows: slice) -> System:
+    """The same for some of the sections."""
     K, B = theta.numel(), len(states)
     eps = torch.finfo(theta.dtype).eps ** 0.5
     move, shift = eps * (1 + theta.abs()), eps * (1 + states.abs())
@@ -198,8 +213,8 @@ def _normal_equations(residuals: Residuals, theta: Tensor, states: Tensor, S: in
     packed = states.repeat(1 + K + S, 1, 1)
     for s in range(S):
         packed[1 + K + s, :, s] += shift[:, s]
-    r = residuals(thetas, packed)
-    J = (r[1 : 1 + K] - r[0]) / move[:, None, None]  # [K, B, M]
+    r = residuals(thetas, packed, rows)
+    J = r[1 : 1 + K].sub_(r[0]).div_(move[:, None, None])  # [K, B, M]
     flat = J.reshape(K, r[0].numel())
     H, g = flat @ flat.mT, -flat @ r[0].reshape(-1)
     if S == 0:

@@ -16,11 +16,13 @@ __all__ = ["OscillatorCell", "OscillatorState", "damped_flow"]
 
 
 class OscillatorState(NamedTuple):
-    """Displacements `position` q, `velocity` p = q'/omega and the `drive` d of the last sample, each [B, n]."""
+    """Displacements `position` q, `velocity` p = q'/omega, the `drive` W x + b of the last sample, each [B, n], and
+    the `support` R x of the last sample, [B, n], or [B, 0] without moving supports."""
 
     position: Tensor
     velocity: Tensor
     drive: Tensor
+    support: Tensor
 
 
 class OscillatorCell(Cell):
@@ -28,17 +30,17 @@ class OscillatorCell(Cell):
 
     Each oscillator has a displacement q and a velocity p = q'/omega in the same unit. It follows
 
-        q'' + 2 zeta omega q' + omega^2 (q + s(q) - d) + omega f(q) q' = 0,    d = W x + b,
+        q'' + 2 zeta omega q' + omega^2 (q + s(q) - d) + omega f(q) q' = 0,    d = W x + b (+ R x' / omega),
 
     with the spring's deviation from a straight line `s(q) = k2 q^2 + k3 q^3` (a Duffing oscillator) or a small
     learned network, and the friction `f(q) = d1 q + d2 q^2` (a van der Pol oscillator has zeta < 0, d2 > 0). The
     drive d is in units of displacement: a constant drive moves a linear spring by q = d.
 
     One step of length dt is `substeps` steps of Strang splitting of length h: half a kick by the nonlinear forces,
-    the exact flow of the damped linear oscillator under a drive that runs straight from the last sample to this one,
-    half a kick. With linear springs the step is exact. `method="symplectic"` drifts by the velocity instead and lets
-    the kicks carry all forces (leapfrog), the damping implicitly in every second one: second order as well, and without
-    damping the energy errs but does not drift. It needs omega h < 2.
+    the exact flow of the damped linear oscillator under a drive that runs straight from the last sample to this one
+    (or is held, see `hold`), half a kick. With linear springs the step is exact. `method="symplectic"` drifts by the
+    velocity instead and lets the kicks carry all forces (leapfrog), the damping implicitly in every second one: second
+    order as well, and without damping the energy errs but does not drift. It needs omega h < 2.
 
     All parameters are per second or dimensionless, none per step: `at(dt)` is the same physics at another rate.
 
@@ -51,11 +53,15 @@ class OscillatorCell(Cell):
         damping: damping ratio zeta, one number or [n].
         spring: "linear" (s = 0), "cubic", or "learned" (s a network of `units` hyperbolic tangents per oscillator).
         friction: learn the friction f(q).
+        moving: let inputs also act by their rate of change, as a support does that moves and is held by a damper. With
+            several inputs and outputs a mode needs it to answer each of them with a phase of its own.
         coupled: let springs join the oscillators: forces `K q` with a learned matrix K [n, n], and nonlinear springs
             that feel mixtures `E q` and act back through E.
         self_exciting: allow zeta to become negative (a limit cycle); otherwise it stays positive.
         method: "exact" or "symplectic".
         substeps: steps of length dt / substeps.
+        hold: the drive between samples: "line" straight from one to the next, "now" this sample's all the way,
+            "before" the last one's (a digital source that holds its value).
         units: hidden units per learned spring.
 
     Sources: "Duffing's equation" in any text on vibrations; splitting: "On the construction and comparison of
@@ -66,7 +72,7 @@ class OscillatorCell(Cell):
         ValueError: an unknown spring or method, a frequency, damping or step that is not positive.
 
     >>> cell = OscillatorCell(1, 1, dt=0.25, frequency=1.0, damping=0.0, self_exciting=True, spring="linear")
-    >>> state = OscillatorState(torch.ones(1, 1), torch.zeros(1, 1), torch.zeros(1, 1))
+    >>> state = OscillatorState(torch.ones(1, 1), *torch.zeros(2, 1, 1), torch.zeros(1, 0))
     >>> y, state = cell(torch.zeros(1, 1), state)
     >>> [abs(round(v, 4)) for v in y[0].tolist()]  # a quarter of a period later: q = 0, p = -1
     [0.0, 1.0]
@@ -88,10 +94,12 @@ class OscillatorCell(Cell):
         damping: float | Sequence[float] = 0.1,
         spring: str = "cubic",
         friction: bool = True,
+        moving: bool = False,
         coupled: bool = False,
         self_exciting: bool = False,
         method: str = "exact",
         substeps: int = 2,
+        hold: str = "line",
         units: int = 8,
     ):
         super().__init__()
@@ -99,11 +107,13 @@ class OscillatorCell(Cell):
             raise ValueError(f"unknown spring {spring!r}; the springs are 'linear', 'cubic' and 'learned'")
         if method not in ("exact", "symplectic"):
             raise ValueError(f"unknown method {method!r}; the methods are 'exact' and 'symplectic'")
+        if hold not in ("line", "now", "before"):
+            raise ValueError(f"unknown hold {hold!r}; the drive between samples is 'line', 'now' or 'before'")
         if not dt > 0 or substeps < 1:
             raise ValueError(f"a step needs dt > 0 and substeps >= 1, received dt={dt}, substeps={substeps}")
         n = hidden_size
         self.input_size, self.hidden_size, self.output_size = input_size, n, 2 * n
-        self.dt, self.spring, self.method, self.substeps = float(dt), spring, method, substeps
+        self.dt, self.spring, self.method, self.substeps, self.hold = float(dt), spring, method, substeps, hold
         self.coupled, self.self_exciting, self.has_friction = coupled, self_exciting, friction
         if frequency is None:
             frequency = torch.logspace(math.log10(1 / 200), math.log10(1 / 5), n + 2).div(dt).tolist()[1:-1]
@@ -117,6 +127,7 @@ class OscillatorCell(Cell):
         self.raw_zeta = nn.Parameter(zeta.clone() if self_exciting else zeta.log())
         self.weight = nn.Parameter(torch.randn(n, input_size) / math.sqrt(max(input_size, 1)))
         self.bias = nn.Parameter(torch.zeros(n))
+        self.rate = nn.Parameter(torch.zeros(n, input_size)) if moving else None
         if spring == "cubic":
             self.k2, self.k3 = nn.Parameter(torch.zeros(n)), nn.Parameter(torch.zeros(n))
         if spring == "learned":
@@ -153,7 +164,9 @@ class OscillatorCell(Cell):
         return torch.exp(torch.stack([-zeta + root, -zeta - root], -1) * (self.omega * self.dt).unsqueeze(-1))
 
     def initial_state(self, batch: int) -> OscillatorState:
-        return OscillatorState(*(self.zeros(batch, self.hidden_size) for _ in range(3)))
+        n = self.hidden_size
+        widths = (n, n, n, n if self.rate is not None else 0)
+        return OscillatorState(*(self.zeros(batch, width) for width in widths))
 
     def groups(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
         return {"position": {f"oscillator{i}": (i,) for i in range(self.hidden_size)}}
@@ -161,14 +174,14 @@ class OscillatorCell(Cell):
     def forward(self, x: Tensor, state: OscillatorState, tap: Tap = no_tap) -> tuple[Tensor, OscillatorState]:
         x = tap("input", x)
         drive = tap("drive", x @ self.weight.mT + self.bias)
-        q, p, last = state
+        support = state.support if self.rate is None else tap("support", x @ self.rate.mT)
+        q, p = state.position, state.velocity
         advance = self._stepper(tap)
+        ends = self._between(state.drive, drive, state.support, support)
         for k in range(self.substeps):
-            q, p = advance(
-                q, p, torch.lerp(last, drive, k / self.substeps), torch.lerp(last, drive, (k + 1) / self.substeps)
-            )
+            q, p = advance(q, p, ends[k], ends[k + 1])
         q, p = tap("position", q), tap("velocity", p)
-        return torch.cat([q, p], -1), OscillatorState(q, p, drive)
+        return torch.cat([q, p], -1), OscillatorState(q, p, drive, support)
 
     def scan(
         self,
@@ -182,12 +195,15 @@ class OscillatorCell(Cell):
         What does not depend on the motion (drives, their share in the flow, coefficients) is computed once for all
         steps; a step is then two to three dozen small operations.
         """
-        m, theta = self.substeps, self.omega * (self.dt / self.substeps)
+        theta = self.omega * (self.dt / self.substeps)
         drives = xs @ self.weight.mT + self.bias
-        lasts = torch.cat([state.drive.expand(drives.shape[1:]).unsqueeze(0), drives[:-1]])
+        supports = state.support.unsqueeze(0) if self.rate is None else xs @ self.rate.mT
+        before = lambda first, course: torch.cat([first.expand(course.shape[1:]).unsqueeze(0), course[:-1]])
+        lasts, stood = before(state.drive, drives), before(state.support, supports)
         if resets is not None and fresh is not None:
             lasts = torch.where(resets.unsqueeze(-1), fresh.drive, lasts)
-        ends = [torch.lerp(lasts, drives, k / m) for k in range(m + 1)]
+            stood = stood if self.rate is None else torch.where(resets.unsqueeze(-1), fresh.support, stood)
+        ends = self._between(lasts, drives, stood, supports)
         step = self._split_scan(theta, ends) if self.method == "exact" else self._leap_scan(theta, ends)
         q, p = state.position, state.velocity
         flags = [False] * len(xs) if resets is None else resets.any(1).tolist()
@@ -199,7 +215,7 @@ class OscillatorCell(Cell):
             q, p = step(t, q, p)
             qs.append(q)
             ps.append(p)
-        return torch.cat([torch.stack(qs), torch.stack(ps)], -1), OscillatorState(q, p, drives[-1])
+        return torch.cat([torch.stack(qs), torch.stack(ps)], -1), OscillatorState(q, p, drives[-1], supports[-1])
 
     def _split_scan(self, theta: Tensor, ends: list[Tensor]):
         """`(t, q, p) -> (q, p)` by Strang splitting, the drives' shares computed beforehand."""
@@ -248,6 +264,15 @@ class OscillatorCell(Cell):
         ys, state = self.scan(xs, state, resets, fresh)
         q, p = ys.chunk(2, -1)
         return ys, state, {"position": q, "velocity": p}
+
+    def _between(self, last: Tensor, drive: Tensor, stood: Tensor, support: Tensor) -> list[Tensor]:
+        """The whole drive d at the ends of the sub-steps, `substeps + 1` of them."""
+        if self.rate is not None:
+            rate = (support - stood) / (self.omega * self.dt)
+            last, drive = last + rate, drive + rate
+        if self.hold == "line":
+            return [torch.lerp(last, drive, k / self.substeps) for k in range(self.substeps + 1)]
+        return [drive if self.hold == "now" else last] * (self.substeps + 1)
 
     def _stepper(self, tap: Tap):
         """One sub-step `(q, p, d0, d1) -> (q, p)`, the drive running from d0 to d1."""

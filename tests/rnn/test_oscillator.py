@@ -15,7 +15,7 @@ from rnn.oscillator import OscillatorCell, OscillatorState, damped_flow
 
 def state_of(cell, q, p=0.0, drive=0.0, batch=1):
     full = lambda value: torch.full((batch, cell.hidden_size), value, dtype=torch.float64)
-    return OscillatorState(full(q), full(p), full(drive))
+    return OscillatorState(full(q), full(p), full(drive), full(0.0)[:, :0])
 
 
 @pytest.mark.parametrize("zeta", [0.0, 0.05, 0.999, 1.0, 1.5, 8.0, -0.1])
@@ -88,6 +88,23 @@ def test_a_van_der_pol_oscillator_settles_on_a_limit_cycle_of_amplitude_two():
     assert ys[-2000:, 0, 0].max().item() == pytest.approx(2.0, abs=0.01)
 
 
+def test_a_moving_support_gives_every_input_a_phase_of_its_own():
+    """A mass on a spring and a damper whose far ends move: q'' + 2 zeta w (q' - x') + w^2 (q - x) = 0."""
+    cell = OscillatorCell(1, 1, dt=0.02, frequency=0.8, damping=0.2, moving=True, substeps=8).double()
+    omega, zeta = 0.8 * 2 * math.pi, 0.2
+    with torch.no_grad():
+        cell.weight.fill_(1.0)
+        cell.rate.fill_(2 * zeta)
+    forcing = 4.0
+    t = torch.arange(1, 2001, dtype=torch.float64) * 0.02
+    with torch.no_grad():
+        q = unroll(cell, torch.sin(forcing * t).reshape(-1, 1, 1)).outputs[-500:, 0, 0]
+    s = 1j * forcing
+    gain = (2 * zeta * omega * s + omega**2) / (s * s + 2 * zeta * omega * s + omega**2)
+    truth = (gain * torch.exp(s * t[-500:])).imag
+    assert (q - truth).abs().max() < 2e-3
+
+
 def test_the_same_oscillators_at_half_the_sampling_time_give_the_same_motion():
     cell = OscillatorCell(1, 2, dt=0.1, frequency=[0.5, 1.3], damping=0.05, substeps=4).double()
     fast = cell.at(0.05)
@@ -102,6 +119,7 @@ def test_the_same_oscillators_at_half_the_sampling_time_give_the_same_motion():
 VARIANTS = [
     {}, {"spring": "linear", "friction": False}, {"spring": "learned"}, {"coupled": True}, {"method": "symplectic"},
     {"method": "symplectic", "coupled": True, "spring": "learned"}, {"self_exciting": True, "substeps": 3},
+    {"hold": "now", "moving": True}, {"hold": "before", "method": "symplectic"},
 ]  # fmt: skip
 
 
@@ -161,6 +179,7 @@ def test_learned_eigenvalues_are_those_of_the_step():
     [
         ({"spring": "quintic"}, "springs are"),
         ({"method": "euler"}, "methods are"),
+        ({"hold": "after"}, "between samples"),
         ({"dt": 0.0}, "dt > 0"),
         ({"frequency": [1.0, 2.0, 3.0]}, "3 entries for 2"),
         ({"damping": -0.1}, "self_exciting=True"),

@@ -1,0 +1,526 @@
+"""Training of any model on sections of records: through time, truncated, online, or by least squares."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from rnn.cell import map_state
+from rnn.checkpoint import CheckpointError, flatten, load_checkpoint, load_weights, restore, save_checkpoint
+from rnn.data import Sections
+from rnn.edits import Edit, Noise
+from rnn.model import Model, pack, run_copies, state_width, unpack
+from rnn.objectives import Objective, reduce_steps, squared_error
+from rnn.optimise import LeastSquares, clip, learning_rate, levenberg_marquardt, make_optimiser
+from rnn.rtrl import METHODS, OnlineGradient
+
+__all__ = ["Diverged", "Fitted", "Training", "evaluate", "fit", "fit_least_squares", "load_theta"]
+
+
+class Diverged(UserWarning):
+    """Training diverged and was stopped; the best weights were kept."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train.
+
+    Attributes:
+        optimiser: "adam", "momentum", "sgd", "rprop" (whole data set at a time), "lbfgs" or "lm"
+            (Levenberg-Marquardt, for some hundreds of parameters and squared errors).
+        lr: learning rate (first step of "rprop"); without effect on "lbfgs" and "lm".
+        decay: "cosine" to a hundredth of the learning rate, or "none". warm_up: iterations of linear rise.
+        iterations: passes over a batch.
+        batch: sections per iteration, drawn anew each time; None takes all.
+        loss: "simulation" (free run) or "teacher" (measured outputs fed back; needs a model with feedback).
+        reduction: "mean" over steps or "sum" over time.
+        washout: steps at the start of each section that do not count.
+        truncation: steps after which the gradient is cut and the weights are stepped (truncated BPTT); None: never.
+        method: "bptt", or an online method of `rnn.rtrl`.
+        start: "model" (its own initial state) or "free" (one state per section, learned beside the weights).
+        clip_norm, clip_value, normalise: see `rnn.optimise.clip`.
+        noise: standard deviation of noise added to the cell's activity at every step.
+        random_start: standard deviation of noise added to the initial state.
+        weight_decay: as in AdamW.
+        check_every: iterations between checks of the held-out loss.
+        patience: checks without a better held-out loss before training stops; None: never.
+        seconds: stop after so much time; None: never.
+        seed: of batches and noise.
+    """
+
+    optimiser: str = "adam"
+    lr: float = 3e-3
+    decay: str = "cosine"
+    warm_up: int = 0
+    iterations: int = 1000
+    batch: int | None = None
+    loss: str = "simulation"
+    reduction: str = "mean"
+    washout: int = 0
+    truncation: int | None = None
+    method: str = "bptt"
+    start: str = "model"
+    clip_norm: float | None = 1.0
+    clip_value: float | None = None
+    normalise: bool = False
+    noise: float = 0.0
+    random_start: float = 0.0
+    weight_decay: float = 0.0
+    check_every: int = 20
+    patience: int | None = None
+    seconds: float | None = None
+    seed: int = 0
+
+    def check(self, model: Model, sections: Sections) -> None:
+        """Refuse settings that contradict each other, the model or the data.
+
+        Raises:
+            ValueError: with the rule, what was received and the remedy.
+        """
+        if self.method != "bptt" and self.method not in METHODS:
+            raise ValueError(f"unknown method {self.method!r}; the methods are 'bptt', {', '.join(METHODS)}")
+        if self.loss not in ("simulation", "teacher"):
+            raise ValueError(f"unknown loss {self.loss!r}; the losses are 'simulation' and 'teacher'")
+        if self.start not in ("model", "free"):
+            raise ValueError(f"unknown start {self.start!r}; the starts are 'model' and 'free'")
+        if self.loss == "teacher" and not model.feedback:
+            raise ValueError("teacher forcing feeds measured outputs back: build the model with feedback=True")
+        if self.method != "bptt" and (model.start != "zero" or model.feedback or self.start == "free"):
+            raise ValueError("online methods start from the cell's own state and do not feed outputs back")
+        longest = int(sections.mask.sum(0).max())
+        if longest <= self.washout:
+            raise ValueError(
+                f"the longest section has {longest} steps, the washout takes {self.washout}: nothing is left to learn "
+                "from; take a shorter washout or longer sections"
+            )
+        if self.truncation is not None and self.truncation < 1:
+            raise ValueError(f"the truncation must be at least one step, received {self.truncation}")
+
+
+@dataclass
+class Fitted:
+    """What training did: the model (with its best weights), the best loss, its course, and why it stopped."""
+
+    model: Model
+    best_loss: float
+    iterations: int
+    seconds: float
+    stopped: str
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def evaluate(
+    model: Model,
+    sections: Sections,
+    *,
+    objective: Objective = squared_error,
+    washout: int = 0,
+    loss: str = "simulation",
+    window: int = 0,
+    reduction: str = "mean",
+) -> float:
+    """Loss of a model on sections: free run after `window` known outputs, or teacher-forced."""
+    training = model.training
+    model.eval()
+    with torch.no_grad():
+        ys = sections.ys if loss == "teacher" else sections.ys[:window] if window else None
+        out = model(sections.us, ys=ys).outputs
+        losses = objective(out, sections.ys)
+    model.train(training)
+    return float(reduce_steps(losses, _counted(sections.mask, washout), reduction))
+
+
+def fit(
+    model: Model,
+    sections: Sections,
+    valid: Sections | None = None,
+    settings: Training | None = None,
+    *,
+    objective: Objective = squared_error,
+    penalty: Callable[[Model], Tensor] | None = None,
+    after_step: Callable[[Model], None] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_seconds: float = 30.0,
+    device: str | torch.device | None = None,
+    progress: bool = False,
+) -> Fitted:
+    """Train a model; its weights are the best ones afterwards.
+
+    Args:
+        model: a cell with readout, see `rnn.model.Model`.
+        sections: what to learn, scaled, see `rnn.data.cut`. Targets may be labels for another objective.
+        valid: held-out sections: the best weights are those with the lowest loss on them (else on the training).
+        settings: how.
+        objective: loss per step and row.
+        penalty: added to the loss, a function of the model.
+        after_step: called after every change of weights (to project them, for example).
+        checkpoint: file to which everything is saved while training, and from which an interrupted training with the
+            same settings goes on, to the same numbers as one that was not interrupted.
+        save_seconds: time between saves.
+        device: where to train, "cpu" or "cuda"; None to stay where the model is.
+        progress: show a progress bar (on a terminal).
+
+    Warns:
+        Diverged: the loss was not finite, or a million times the first; the best weights so far were kept.
+
+    Raises:
+        ValueError: settings that contradict each other, the model or the data. CheckpointError: the checkpoint is of
+            another training.
+
+    >>> from rnn.linear import MovingAverage
+    >>> model = Model(MovingAverage(1, decay=0.5), 1)
+    >>> us = torch.randn(20, 8, 1, generator=torch.Generator().manual_seed(0))
+    >>> target = 2 * torch.cat([torch.zeros(1, 8, 1), us[:-1]]) + us
+    >>> data = Sections(us, target, torch.ones(20, 8, dtype=torch.bool))
+    >>> fit(model, data, settings=Training(iterations=50, lr=0.1)).best_loss < evaluate(Model(model.cell, 1), data)
+    True
+    """
+    settings = settings or Training()
+    settings.check(model, sections)
+    if device is not None:
+        model.to(device)
+    home = next(model.parameters())
+    sections = sections.to(home.device, home.dtype)
+    valid = valid.to(home.device, home.dtype) if valid is not None else None
+    if settings.optimiser == "lm":
+        return _fit_by_least_squares(model, sections, valid, settings, progress)
+    run = _Run(model, sections, valid, settings, objective, penalty, after_step)
+    path = Path(checkpoint) if checkpoint is not None else None
+    if path is not None and path.exists():
+        run.load(path)
+    bar = tqdm(total=settings.iterations, initial=run.iteration, disable=None if progress else True, leave=False)
+    last_save, begun = time.perf_counter(), time.perf_counter() - run.seconds
+    while not run.stopped:
+        run.iterate()
+        run.seconds = time.perf_counter() - begun
+        if settings.seconds is not None and run.seconds > settings.seconds:
+            run.stop(f"{settings.seconds:g} s used up")
+        if bar.update() or run.stopped:
+            bar.set_postfix_str(f"loss {run.loss:.3g}, best {run.best:.3g}")
+        if path is not None and time.perf_counter() - last_save > save_seconds:
+            run.save(path)
+            last_save = time.perf_counter()
+    bar.close()
+    if path is not None:
+        run.save(path)
+    run.finish()
+    return Fitted(model, run.best, run.iteration, run.seconds, run.stopped, run.history)
+
+
+SCALARS = ("iteration", "seconds", "stale", "stopped", "loss", "first", "best")
+
+
+class _Run:
+    """One training under way: everything that a checkpoint must hold."""
+
+    def __init__(self, model, sections, valid, settings, objective, penalty, after_step):
+        self.model, self.sections, self.valid, self.settings = model, sections, valid, settings
+        self.objective, self.penalty, self.after_step = objective, penalty, after_step
+        self.generator = torch.Generator().manual_seed(settings.seed)
+        self.states: Tensor | None = None
+        if settings.start == "free":
+            with torch.no_grad():
+                packed = pack(model.initial(sections.us, sections.ys))
+            self.states = packed.clone().requires_grad_()
+        trained = [p for p in model.parameters() if p.requires_grad] + (
+            [self.states] if self.states is not None else []
+        )
+        self.trained = trained
+        self.optimiser = make_optimiser(settings.optimiser, trained, settings.lr, weight_decay=settings.weight_decay)
+        self.iteration, self.seconds, self.stale, self.stopped = 0, 0.0, 0, ""
+        self.loss, self.first, self.best = math.nan, math.nan, math.inf
+        self.best_weights = {name: value.clone() for name, value in model.state_dict().items()}
+        self.history: list[dict[str, float]] = []
+
+    def stop(self, why: str) -> None:
+        self.stopped = self.stopped or why
+
+    def iterate(self) -> None:
+        settings, model = self.settings, self.model
+        model.train()
+        for group in self.optimiser.param_groups:
+            if settings.optimiser not in ("lbfgs", "rprop"):
+                group["lr"] = learning_rate(
+                    settings.lr, self.iteration, settings.iterations, settings.decay, settings.warm_up
+                )
+        rows = self._draw()
+        part = self.sections if rows is None else self.sections.pick(rows)
+        if settings.method != "bptt":
+            loss, norm = self._online(part)
+        else:
+            loss, norm = self._through_time(part, rows)
+        self.loss = loss
+        self.first = loss if self.iteration == 0 else self.first
+        self.iteration += 1
+        if not math.isfinite(loss) or loss > 1e6 * max(abs(self.first), 1e-12):
+            self.stop(f"diverged at iteration {self.iteration} (loss {loss:.3g}); the best weights so far were kept")
+            warnings.warn(f"training {self.stopped}; lower lr or clip_norm", Diverged, stacklevel=3)
+            return
+        over = self.iteration >= settings.iterations
+        if self.iteration % settings.check_every == 0 or over:
+            self._check(norm)
+        if over:
+            self.stop("iterations used up")
+
+    def _draw(self) -> Tensor | None:
+        B, batch = self.sections.us.shape[1], self.settings.batch
+        if batch is None or batch >= B:
+            return None
+        return torch.randperm(B, generator=self.generator)[:batch].to(self.sections.us.device)
+
+    def _begin(self, part: Sections, rows: Tensor | None) -> Any:
+        if self.states is not None:
+            packed = self.states if rows is None else self.states[rows]
+            state = unpack(self.model.cell, packed)
+        else:
+            state = self.model.initial(part.us, part.ys)
+        if self.settings.random_start:
+            noise = lambda leaf: torch.randn(leaf.shape, generator=self.generator, dtype=leaf.dtype).to(leaf.device)
+            state = map_state(lambda leaf: leaf + self.settings.random_start * noise(leaf), state)
+        return state
+
+    def _through_time(self, part: Sections, rows: Tensor | None) -> tuple[float, float]:
+        """One pass over a batch, one step of the weights per truncated piece."""
+        T = len(part.us)
+        length = self.settings.truncation or T
+        counted = _counted(part.mask, self.settings.washout)
+        edits: list[Edit] = []
+        if self.settings.noise:
+            seed = int(torch.randint(2**30, (1,), generator=self.generator))
+            edits.append(Noise(self.model.cell.activity, self.settings.noise, seed=seed))
+        carried: dict[str, Any] = {"state": None, "last": None}
+        total, weight, norm = 0.0, 0, 0.0
+        for begin in range(0, T, length):
+            span = slice(begin, min(begin + length, T))
+            if not counted[span].any() and begin + length < T:
+                with torch.no_grad():
+                    self._piece(part, rows, span, carried, edits, counted)
+                carried.update(carried.pop("next"))
+                continue
+            if not counted[span].any():
+                break
+
+            def closure(span: slice = span) -> Tensor:
+                self.optimiser.zero_grad()
+                loss = self._piece(part, rows, span, carried, edits, counted)
+                loss.backward()
+                carried["norm"] = self._clip()
+                return loss.detach()
+
+            loss = self.optimiser.step(closure)  # type: ignore[arg-type]
+            count = int(counted[span].sum())
+            total, weight, norm = total + float(loss) * count, weight + count, carried["norm"]
+            carried.update(carried.pop("next"))
+            if self.after_step is not None:
+                self.after_step(self.model)
+        return total / max(weight, 1), norm
+
+    def _piece(self, part, rows, span, carried, edits, counted) -> Tensor:
+        """Loss of one piece of the sections; leaves state and output to go on from in `carried["next"]`."""
+        state = carried["state"] if carried["state"] is not None else self._begin(part, rows)
+        targets = part.ys[span]
+        ys = targets if self.settings.loss == "teacher" else None
+        run = self.model(part.us[span], state, ys=ys, last=carried["last"], edits=edits)
+        last = targets[-1] if ys is not None else run.outputs[-1].detach()
+        carried["next"] = {"state": map_state(lambda leaf: leaf.detach(), run.state), "last": last}
+        if not counted[span].any():
+            return run.outputs.new_zeros(())
+        loss = reduce_steps(self.objective(run.outputs, targets), counted[span], self.settings.reduction)
+        return loss if self.penalty is None else loss + self.penalty(self.model)
+
+    def _clip(self) -> float:
+        s = self.settings
+        return clip(self.trained, norm=s.clip_norm, value=s.clip_value, normalise=s.normalise)
+
+    def _online(self, part: Sections) -> tuple[float, float]:
+        s = self.settings
+        counted = _counted(part.mask, s.washout)
+        online = OnlineGradient(
+            self.model, part.us.shape[1], method=s.method, objective=self.objective,
+            leak=1 - float(getattr(self.model.cell, "leak", 1.0)),
+        )  # fmt: skip
+        total, norm, T = 0.0, 0.0, len(part.us)
+        length = s.truncation or T
+        for begin in range(0, T, length):
+            span = range(begin, min(begin + length, T))
+            for t in span:
+                total += float(online.step(part.us[t], part.ys[t], counted[t]).sum())
+            count = int(counted[span.start : span.stop].sum()) if s.reduction == "mean" else part.us.shape[1]
+            for name, gradient in online.take().items():
+                self.model.get_parameter(name).grad = gradient / max(count, 1)
+            norm = self._clip()
+            self.optimiser.step(lambda: 0.0)
+            if self.after_step is not None:
+                self.after_step(self.model)
+        return total / max(int(counted.sum()) if s.reduction == "mean" else part.us.shape[1], 1), norm
+
+    def _check(self, norm: float) -> None:
+        s = self.settings
+        row = {"iteration": float(self.iteration), "loss": self.loss, "gradient_norm": norm}
+        watched = self.loss
+        if self.valid is not None:
+            watched = row["valid_loss"] = evaluate(
+                self.model, self.valid, objective=self.objective, washout=s.washout, loss=s.loss,
+                window=self.model.window, reduction=s.reduction,
+            )  # fmt: skip
+        self.history.append(row)
+        if watched < self.best:
+            self.best, self.stale = watched, 0
+            self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+        else:
+            self.stale += 1
+            if s.patience is not None and self.stale >= s.patience:
+                self.stop(f"no better loss in {s.patience} checks")
+
+    def finish(self) -> None:
+        self.model.load_state_dict(self.best_weights)
+        self.model.eval()
+
+    def save(self, path: Path) -> None:
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": value for name, value in self.best_weights.items()}
+        state, skeleton = flatten(self.optimiser.state_dict(), "optimiser")
+        tensors |= state | {"generator": self.generator.get_state()}
+        if self.states is not None:
+            tensors["states"] = self.states.detach()
+        config = {
+            "kind": "training", "settings": asdict(self.settings), "optimiser": skeleton, "history": self.history,
+            "scalars": {name: getattr(self, name) for name in SCALARS},
+        }  # fmt: skip
+        save_checkpoint(path, tensors, config)
+
+    def load(self, path: Path) -> None:
+        tensors, config = load_checkpoint(path, "training")
+        theirs, ours = dict(config["settings"]), asdict(self.settings)
+        for free in ("iterations", "seconds", "patience", "check_every"):
+            theirs.pop(free), ours.pop(free)
+        if theirs != ours:
+            differing = ", ".join(
+                f"{k} was {theirs.get(k)!r}, is {ours[k]!r}" for k in ours if theirs.get(k) != ours[k]
+            )
+            raise CheckpointError(f"{path.name} is of a training with other settings ({differing}); use another file")
+        of = lambda prefix: {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        load_weights(self.model, of("model."), path.name)
+        self.best_weights = {name: value.to(self.sections.us.device) for name, value in of("best.").items()}
+        self.optimiser.load_state_dict(restore(config["optimiser"], tensors))
+        self.generator.set_state(tensors["generator"])
+        if self.states is not None:
+            self.states.data.copy_(tensors["states"])
+        for name, value in config["scalars"].items():
+            setattr(self, name, value)
+        self.history = config["history"]
+        if self.stopped.startswith(("iterations", f"{config['settings']['seconds']}")):
+            self.stopped = "" if self.iteration < self.settings.iterations else self.stopped
+
+
+def _counted(mask: Tensor, washout: int) -> Tensor:
+    """Steps that count [T, B]: real ones after the washout of their section."""
+    if washout == 0:
+        return mask
+    counted = mask.clone()
+    counted[:washout] = False
+    return counted
+
+
+def fit_least_squares(
+    model: Model,
+    sections: Sections,
+    *,
+    names: list[str] | None = None,
+    states: Tensor | None = None,
+    free_states: bool = True,
+    washout: int = 0,
+    copies: int = 24_000_000,
+    **options: Any,
+) -> LeastSquares:
+    """Fit a model's parameters, and one initial state per section, to squared free-run errors by Levenberg-Marquardt.
+
+    The parameters are written into the model.
+
+    Args:
+        model: without feedback; best in float64.
+        sections: scaled sections.
+        names: parameters to fit; None for all that require a gradient, [] for the states alone.
+        states: packed initial states to start from [B, S]; None for the model's own.
+        free_states: fit the states too.
+        washout: steps of each section that do not count.
+        copies: numbers of all copies' outputs held at a time; more sections than that are done in turns.
+        options: for `levenberg_marquardt`.
+
+    Raises:
+        ValueError: residuals that are not finite at the start, or a model with feedback.
+    """
+    if model.feedback:
+        raise ValueError("least squares run the model on its inputs alone; build it with feedback=False")
+    us, ys, mask = sections
+    if names is None:
+        names = [name for name, p in model.named_parameters() if p.requires_grad]
+    parameters = [model.get_parameter(name) for name in names]
+    theta = torch.cat([p.detach().flatten() for p in parameters]) if parameters else us.new_zeros(0)
+    if states is None:
+        with torch.no_grad():
+            states = pack(model.initial(us, ys))
+    counted = _counted(mask, washout)
+    weight = (counted / counted.double().mean().clamp_min(1e-12)).sqrt().to(us.dtype)
+
+    def residuals(thetas: Tensor, packed: Tensor, rows: slice) -> Tensor:
+        out = run_copies(model, names, thetas, us[:, rows], packed)
+        error = (out - ys[:, None, rows]) * weight[:, None, rows, None]
+        return error.permute(1, 2, 0, 3).flatten(2)
+
+    options.setdefault("numbers", copies)
+    found = levenberg_marquardt(residuals, theta, states, free_states=free_states, **options)
+    load_theta(model, names, found.theta)
+    return found
+
+
+def load_theta(model: Model, names: list[str], theta: Tensor) -> None:
+    """Write a flat vector of parameters into a model."""
+    position = 0
+    with torch.no_grad():
+        for name in names:
+            p = model.get_parameter(name)
+            p.copy_(theta[position : position + p.numel()].reshape(p.shape))
+            position += p.numel()
+
+
+def _fit_by_least_squares(
+    model: Model, sections: Sections, valid: Sections | None, settings: Training, progress: bool
+) -> Fitted:
+    begun, history = time.perf_counter(), []
+    best, best_theta = math.inf, torch.empty(0)
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    bar = tqdm(total=settings.iterations, disable=None if progress else True, leave=False)
+
+    def look(iteration: int, found: LeastSquares) -> bool:
+        nonlocal best, best_theta
+        row = {"iteration": iteration + 1.0, "loss": found.cost}
+        watched = found.cost
+        if valid is not None:
+            load_theta(model, names, found.theta)
+            watched = row["valid_loss"] = evaluate(model, valid, washout=settings.washout, window=model.window)
+        if watched < best:
+            best, best_theta = watched, found.theta
+        history.append(row)
+        bar.update()
+        return settings.seconds is not None and time.perf_counter() - begun > settings.seconds
+
+    free = settings.start == "free" and state_width(model.cell) > 0
+    found = fit_least_squares(
+        model, sections, free_states=free, washout=settings.washout, iterations=settings.iterations, callback=look
+    )
+    bar.close()
+    if best_theta.numel():
+        load_theta(model, names, best_theta)
+    loss = best if math.isfinite(best) else found.cost
+    return Fitted(model, loss, len(history), time.perf_counter() - begun, found.stopped, history)

@@ -1,0 +1,266 @@
+"""From records to a fitted system, all settings found by themselves: oscillators by least squares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from rnn.data import Record, Scaling, Sections, cut, split
+from rnn.fit import fit_least_squares
+from rnn.identify_linear import unforced_as_zero
+from rnn.model import Model, unpack
+from rnn.modes import Mode, find_modes
+from rnn.oscillator import OscillatorCell
+from rnn.system import Blueprint, System
+
+__all__ = ["identify_oscillators"]
+
+PERIODS = 7  # of the slowest mode, in the first, short sections
+LONGEST = 1000  # samples of the last sections of a forced record
+QUICK = 16_000  # samples used until the last stage
+HELD_OUT = 8_000  # samples of each held-out record that are simulated
+GAIN = 0.9  # a further oscillator must lower the held-out error to this share
+GOOD = 0.01  # of the standard deviation: held-out errors below this are not worth a further oscillator
+LOUDER = 1.5  # a model must stay finite under held-out inputs of so many times their size
+
+
+def identify_oscillators(
+    records: Sequence[Record],
+    *,
+    window: int = 0,
+    oscillators: int | None = None,
+    most: int = 3,
+    method: str | None = None,
+    degree: int | None = None,
+    spring: str = "cubic",
+    substeps: int = 2,
+    samples: int = 70_000,
+    device: str = "cpu",
+    seed: int = 0,
+    log: Callable[[str], None] = lambda line: None,
+) -> tuple[System, dict[str, Any]]:
+    """Fit nonlinear oscillators to records: frequencies from linear poles, then free-run errors, short sections first.
+
+    One oscillator (or as many modes as there are outputs) is fitted, with both discretisations and a linear and a
+    cubic readout; what simulates held-out data best stays. Further oscillators are grown from the fitted ones with a
+    readout of zero while they help.
+
+    Args:
+        records: training records, of any size; a fifth is held out for the choices and used again in the end.
+        window: samples of a new record from which its initial state may be found.
+        oscillators: how many; None to find out, up to `most`.
+        method, degree: discretisation and degree of the readout; None to find out.
+        spring, substeps: see `rnn.oscillator`.
+        samples: training samples used in the last stage.
+        device: "cpu" or "cuda".
+        seed: of random starts.
+        log: called with a line about each stage.
+
+    Raises:
+        ValueError: records that nothing can be learned from.
+    """
+    torch.manual_seed(seed)
+    scaling = Scaling.of(records)
+    scaled = [unforced_as_zero(scaling.scale(r)) for r in records]
+    train, valid = split(scaled)
+    search = _Search(train, valid, window, samples, substeps, spring, device, log)
+    first = oscillators or max(1, records[0].sizes[1] if records[0].sizes[1] > 1 else 1)
+    best = search.first(min(first, most) if oscillators is None else first, method, degree)
+    while oscillators is None and best.cell.hidden_size < most:
+        if search.error(best) < GOOD:
+            break
+        grown = search.grow(best)
+        if grown is None or not search.error(grown) < GAIN * search.error(best):
+            break
+        best = grown
+    search.refine(best, [*train, *valid] if len(records) >= 5 else scaled, last_only=True)
+    blueprint = search.blueprint(best, records[0].sizes)
+    system = System(best, blueprint, scaling, records[0].dt, window)
+    cell = best.cell
+    notes = {
+        "oscillators": cell.hidden_size, "method": cell.method, "hold": cell.hold, "degree": blueprint.model["degree"],
+        "frequencies_hz": _hertz(cell), "damping_ratios": cell.zeta.tolist(),
+        "held_out_nrmse": search.error(best),
+    }  # fmt: skip
+    return system, notes
+
+
+def _hertz(cell: OscillatorCell) -> list[float]:
+    return (cell.omega.detach() / (2 * math.pi)).tolist()
+
+
+class _Search:
+    """The choices made while fitting oscillators, and the data they are made on."""
+
+    def __init__(self, train, valid, window, samples, substeps, spring, device, log):
+        self.train, self.valid, self.window, self.samples = train, valid, window, samples
+        self.substeps, self.spring, self.device, self.log = substeps, spring, device, log
+        self.dt, (self.I, self.O) = train[0].dt, train[0].sizes
+        self.moving = self.I > 1 and self.O > 1
+        self.unforced = all(np.ptp(r.u) == 0 for r in train)
+        self.errors: dict[int, float] = {}
+        self.kept: list[Model] = []
+
+    def build(self, modes: Sequence[Mode], method: str, degree: int, hold: str = "line") -> Model:
+        cell = OscillatorCell(
+            self.I, len(modes), dt=self.dt, frequency=[m.frequency for m in modes],
+            damping=[min(max(m.zeta, 1e-3), 20.0) for m in modes], self_exciting=True,
+            spring=self.spring, method=method, substeps=self.substeps, hold=hold,
+            moving=self.moving,
+        )  # fmt: skip
+        model = Model(cell, self.O, degree=degree).double().to(self.device)
+        n = len(modes)
+        with torch.no_grad():
+            cell.log_omega.copy_(torch.tensor([2 * math.pi * m.frequency for m in modes], dtype=torch.float64).log())
+            cell.weight.fill_(1.0 if n == 1 else 0.0)
+            if n > 1:
+                cell.weight.copy_(torch.randn(n, self.I) / n)
+            model.readout.C.zero_()
+            model.readout.C[:, :n] = 1.0 if self.O == 1 else torch.randn(self.O, n)
+        return model
+
+    def lengths(self, modes: Sequence[Mode]) -> list[int]:
+        """Section lengths from a few periods of the slowest mode to whole records (unforced) or long sections."""
+        longest = max(len(r) for r in self.train)
+        last = longest if self.unforced else min(longest, LONGEST)
+        period = 1 / (min(m.frequency for m in modes) * self.dt)
+        length = int(min(max(PERIODS * period, 30), last))
+        lengths = [length]
+        while lengths[-1] < last:
+            lengths.append(4 * lengths[-1] if 6 * lengths[-1] < last else last)
+        return lengths
+
+    def sections(self, records: Sequence[Record], length: int, samples: int) -> Sections:
+        """Sections spread evenly over the records, of so many samples in all."""
+        sections = cut(records, length, dtype=torch.float64)
+        real = sections.mask.sum(0) >= min(length, 20)
+        rows = real.nonzero().flatten()
+        wanted = max(1, samples // length)
+        if len(rows) > wanted:
+            rows = rows[torch.linspace(0, len(rows) - 1, wanted).round().long()]
+        return sections.pick(rows).to(self.device)
+
+    def refine(self, model: Model, records=None, *, last_only=False, quick=False, iterations=12) -> float:
+        """Least squares on longer and longer sections; the last cost."""
+        records = records or self.train
+        cell = model.cell
+        modes = [Mode(f, 0.0) for f in _hertz(cell)]
+        lengths = self.lengths(modes)
+        cost = math.inf
+        for i, length in enumerate(lengths[-1:] if last_only else lengths):
+            final = last_only or i == len(lengths) - 1
+            sections = self.sections(records, length, self.samples if final and not quick else QUICK)
+            try:
+                found = fit_least_squares(model, sections, iterations=iterations, tolerance=2e-3)
+            except ValueError:  # not finite from this start
+                return math.inf
+            cost = found.cost
+            self.log(
+                f"{cell.hidden_size} oscillator(s), {cell.method}, sections of {length} x {sections.us.shape[1]}: "
+                f"error {math.sqrt(found.history[0]):.4g} -> {math.sqrt(cost):.4g} of std ({found.stopped})"
+            )
+        return cost
+
+    def first(self, number: int, method: str | None, degree: int | None) -> Model:
+        modes = find_modes(self.train, number) or [Mode(0.05 / self.dt, 0.1)]
+        while len(modes) < number:
+            modes.append(Mode(modes[-1].frequency * 1.7, 0.2))
+        base = self.build(modes, method or "symplectic", degree or 1)
+        self.refine(base, quick=True)
+        candidates = [base]
+        for hold in ("now", "before") if not self.unforced else ():
+            candidates.append(self.like(base, number, base.cell.method, degree or 1, hold=hold))
+            self.refine(candidates[-1], last_only=True, quick=True)
+        base = min(candidates, key=self.error)
+        methods, degrees = [method] if method else ["symplectic", "exact"], [degree] if degree else [1, 3]
+        candidates = [base]
+        for m, d in ((m, d) for m in methods for d in degrees if (m, d) != (base.cell.method, degree or 1)):
+            candidates.append(self.like(base, number, m, d))
+            self.refine(candidates[-1], last_only=True, quick=True)
+        return min(candidates, key=self.error)
+
+    def like(
+        self, model: Model, number: int, method: str, degree: int, mode: Mode | None = None, hold: str | None = None
+    ) -> Model:
+        """A model of `number` oscillators that does what `model` does: its own ones first, readouts of others zero."""
+        old: OscillatorCell = model.cell
+        modes = [Mode(f, z) for f, z in zip(_hertz(old), old.zeta.tolist(), strict=True)]
+        extra = [mode or Mode(0.05 / self.dt, 0.1)] * (number - len(modes))
+        new = self.build([*modes, *extra], method, degree, hold or old.hold)
+        n = old.hidden_size
+        with torch.no_grad():
+            for name, p in new.cell.named_parameters():
+                if name not in ("log_omega", "raw_zeta"):
+                    p.zero_() if name != "weight" else p.fill_(1.0)
+                p[:n] = old.get_parameter(name)
+            new.readout.C.zero_()
+            new.readout.C[:, :n], new.readout.C[:, number : number + n] = model.readout.C.split(n, 1)
+            new.readout.b.copy_(model.readout.b)
+            if new.readout.D is not None and model.readout.D is not None:
+                new.readout.D.copy_(model.readout.D)
+            if new.readout.N is not None and model.readout.N is not None:
+                place = {i: i if i < n else number + i - n for i in range(2 * n)}
+                for column, monomial in enumerate(model.readout.monomials):
+                    moved = new.readout.monomials.index(tuple(sorted(place[i] for i in monomial)))
+                    new.readout.N[:, moved] = model.readout.N[:, column]
+        return new
+
+    def grow(self, model: Model) -> Model | None:
+        """The best of a few models with one more oscillator, started at modes that the records show beyond its own."""
+        cell = model.cell
+        n = cell.hidden_size
+        candidates = []
+        for mode in self._further_modes(cell):
+            grown = self.like(model, n + 1, cell.method, 3 if model.readout.N is not None else 1, mode)
+            cost = self.refine(grown, last_only=True, quick=True, iterations=20)
+            if math.isfinite(cost):
+                candidates.append(grown)
+        return min(candidates, key=self.error, default=None)
+
+    def _further_modes(self, cell: OscillatorCell) -> list[Mode]:
+        own = _hertz(cell)
+        found: list[Mode] = []
+        for number in (cell.hidden_size + 1, cell.hidden_size + 2):
+            for mode in find_modes(self.train, number):
+                apart = min(abs(math.log(mode.frequency / f)) for f in own + [m.frequency for m in found])
+                if apart > 0.15:
+                    found.append(mode)
+        found = found[:2]
+        slow = Mode(min(own) / 4, 0.3)
+        return [*found, slow][:3]
+
+    def error(self, model: Model) -> float:
+        """Free-run error on the held-out part, over the standard deviation; infinite if louder inputs blow it up."""
+        if id(model) not in self.errors:
+            known = max(self.window, 4 * model.cell.hidden_size)
+            total, count = 0.0, 0
+            for record in (r[:HELD_OUT] for r in self.valid or self.train):
+                if len(record) > 2 * known:
+                    us, ys, _ = cut([record], dtype=torch.float64).to(self.device)
+                    found = fit_least_squares(
+                        model, cut([record[:known]], dtype=torch.float64).to(self.device), names=[], iterations=30
+                    )
+                    with torch.no_grad():
+                        both = torch.cat([us, LOUDER * us], 1)
+                        out = model(both, unpack(model.cell, found.states.expand(2, -1))).outputs
+                    safe = bool(out.abs().max() < 10 * LOUDER * max(1.0, float(ys.abs().max())))
+                    error = (out[known:, :1] - ys[known:]).square().sum()
+                    total, count = total + (float(error) if safe else math.inf), count + ys[known:].numel()
+            value = math.sqrt(total / count) if count else math.inf
+            self.errors[id(model)] = value if math.isfinite(value) else math.inf
+            self.kept.append(model)  # an id stays unique while its model lives
+            self.log(f"  held out: {value:.4g} of std")
+        return self.errors[id(model)]
+
+    def blueprint(self, model: Model, sizes: tuple[int, int]) -> Blueprint:
+        cell = model.cell
+        settings = {
+            "dt": self.dt, "self_exciting": True, "spring": self.spring, "method": cell.method,
+            "substeps": self.substeps, "hold": cell.hold, "moving": self.moving,
+        }  # fmt: skip
+        degree = 3 if model.readout.N is not None else 1
+        return Blueprint("oscillator", sizes[0], cell.hidden_size, sizes[1], settings, {"degree": degree})
