@@ -60,8 +60,9 @@ class Task:
 class Pole(Task):
     """A pole on a cart that need not stay anywhere (angle, angular velocity), with a noisy force.
 
-    .. math:: \\ddot\\theta = \\frac{g \\sin\\theta - \\alpha m l \\dot\\theta^2 \\sin(2\\theta)/2 - \\alpha\\cos\\theta\\,u}
-        {4l/3 - \\alpha m l \\cos^2\\theta}, \\qquad \\alpha = 1/(m + M)
+    .. math::
+        \\ddot\\theta = \\frac{g \\sin\\theta - \\alpha m l \\dot\\theta^2 \\sin(2\\theta)/2
+        - \\alpha\\cos\\theta\\,u} {4l/3 - \\alpha m l \\cos^2\\theta}, \\qquad \\alpha = 1/(m + M)
 
     Forces -50, 0, +50 N with uniform noise of 10 N. There is no goal: balancing costs nothing, falling costs 1. The
     2005 paper does not print masses and length; they are those of Least-Squares Policy Iteration (Lagoudakis & Parr,
@@ -230,6 +231,16 @@ class CartPoleRegulator(Task):
         return state
 
 
+def make_task(task: Task | str) -> Task:
+    """A task, or the task of a name ("pole", "mountaincar", "cartpoleregulator") with its published settings."""
+    if isinstance(task, Task):
+        return task
+    kinds: dict[str, type[Task]] = {"pole": Pole, "mountaincar": MountainCar, "cartpoleregulator": CartPoleRegulator}
+    if task not in kinds:
+        raise ValueError(f"unknown task {task!r}; the tasks are {', '.join(kinds)}")
+    return kinds[task]()  # type: ignore[call-arg]
+
+
 class NFQVectorEnv(VectorEnv):
     """Many worlds of one task, SAME_STEP autoreset; the reward is minus the cost.
 
@@ -245,8 +256,11 @@ class NFQVectorEnv(VectorEnv):
 
     metadata: dict[str, Any] = {"render_modes": [], "autoreset_mode": AutoresetMode.SAME_STEP}
 
-    def __init__(self, task: Task, num_envs: int = 1, max_episode_steps: int = 300, *, test: bool = False):
-        self.task, self.num_envs, self.max_episode_steps, self.test = task, num_envs, max_episode_steps, test
+    def __init__(
+        self, num_envs: int = 1, *, task: Task | str = "pole", max_episode_steps: int = 300, test: bool = False
+    ):
+        self.task = task = make_task(task)
+        self.num_envs, self.max_episode_steps, self.test = num_envs, max_episode_steps, test
         limit = np.full(len(task.names), np.finfo(np.float32).max, dtype=np.float32)
         self.single_observation_space = spaces.Box(-limit, limit)
         self.single_action_space = spaces.Discrete(len(task.forces))
@@ -289,8 +303,9 @@ class NFQEnv(gymnasium.Env):
 
     metadata: dict[str, Any] = {"render_modes": []}
 
-    def __init__(self, task: Task, *, test: bool = False):
-        self.task, self.test = task, test
+    def __init__(self, task: Task | str = "pole", *, test: bool = False):
+        self.task = task = make_task(task)
+        self.test = test
         limit = np.full(len(task.names), np.finfo(np.float32).max, dtype=np.float32)
         self.observation_space = spaces.Box(-limit, limit)
         self.action_space = spaces.Discrete(len(task.forces))
