@@ -169,13 +169,13 @@ def _pick(table: dict[str, np.ndarray], names: Sequence[str], path: Path) -> np.
     missing = [name for name in names if name not in table]
     if missing:
         raise ValueError(f"{path.name} has no {', '.join(map(repr, missing))}; it has {', '.join(table)}")
-    columns = [columns(table[name], f"{name} in {path.name}") for name in names]
-    if len({len(column) for column in columns}) > 1:
-        lengths = ", ".join(f"{name}: {len(column)}" for name, column in zip(names, columns, strict=True))
+    channels = [columns(table[name], f"{name} in {path.name}") for name in names]
+    if len({len(channel) for channel in channels}) > 1:
+        lengths = ", ".join(f"{name}: {len(channel)}" for name, channel in zip(names, channels, strict=True))
         raise ValueError(f"{path.name}: channels of different length ({lengths})")
-    if not columns:
+    if not channels:
         return np.zeros((0, 0))
-    return np.concatenate(columns, 1)
+    return np.concatenate(channels, 1)
 
 
 def _step(table: dict[str, np.ndarray], dt: float | None, time: str | None, name: str) -> float:
