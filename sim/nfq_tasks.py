@@ -89,7 +89,7 @@ class Pole(Task):
     """From pivot to centre of mass, m."""
     noise: float = 10.0
     """Half-width of the uniform noise of the force, N."""
-    substeps: int = 10
+    substeps: int = 4
     """Steps of the symplectic integrator within a control period."""
 
     def start(self, rng: np.random.Generator, count: int, *, test: bool = False) -> np.ndarray:
