@@ -30,8 +30,12 @@ _INTEGRATORS = {
 }
 GROUND_FRICTION = 0.05
 """The engine takes the larger friction of two touching geoms, so the animal's own decides."""
-ROUGH_SIZE, ROUGH_CELLS = 12.0, 144
-"""Half side of the rough patch, BL, and its grid; level ground surrounds it."""
+STONE_RADIUS = 0.7
+"""Radius of curvature of the stones on rough ground, BL. They are the caps of mostly buried spheres, which touch
+without
+the inner edges of a height field."""
+STONY = ((-3.0, 15.0), (-5.0, 5.0))
+"""Where they lie, BL: x and y; level ground surrounds them."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,8 @@ class World:
     """Fall of the beach per unit of x; the ground is the higher of beach and floor."""
     waterline: float = 0.0
     """Where the beach meets z = 0, BL ahead of the start."""
-    bumps: float = 0.0
-    """Height of the bumps on rough ground, BL."""
+    stones: float = 0.0
+    """Height of the largest stones on rough ground, BL."""
     walls: float = 0.0
     """Half width of a channel with walls, BL; 0: none."""
     current: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -62,7 +66,7 @@ WORLDS = {
     world.name: world
     for world in (
         World("land"),
-        World("rough", bumps=0.05, texture="gravel"),
+        World("rough", stones=0.05, texture="gravel"),
         World("pool", water=True, floor=-1.5, texture="bottom"),
         World("shore", water=True, floor=-1.5, slope=0.1, waterline=1.5, texture="sand"),
         World("channel", water=True, floor=-1.0, walls=1.5, current=(-0.2, 0.0, 0.0), texture="bottom"),
@@ -100,26 +104,21 @@ def ground_height(world: str, length: float, xy: Array) -> Array:
     height = np.full(xy.shape[:-1], place.floor * length)
     if place.slope:
         height = np.maximum(height, place.slope * (place.waterline * length - xy[..., 0]))
-    if place.bumps:
-        grid = _bumps()
-        place_in_grid = (xy / (ROUGH_SIZE * length) + 1.0) * 0.5 * (ROUGH_CELLS - 1)
-        i, j = (np.clip(np.ceil(place_in_grid[..., k]).astype(int), 1, ROUGH_CELLS - 1) for k in (0, 1))
-        around = [grid[j, i], grid[j - 1, i], grid[j, i - 1], grid[j - 1, i - 1]]
-        height = height + place.bumps * length * np.max(around, axis=0)  # the highest corner of the cell
+    if place.stones:
+        stones = _stones(place.stones)
+        away_sq = ((xy[..., None, :] / length - stones[:, :2]) ** 2).sum(axis=-1)
+        tops = np.sqrt(np.maximum(STONE_RADIUS**2 - away_sq, 0.0)) + stones[:, 2] - STONE_RADIUS
+        height = np.maximum(height, length * tops.max(axis=-1))
     return height
 
 
-def _bumps() -> Array:
-    """Heights in [0, 1] of the rough patch, `[row (y), column (x)]`: smooth, always the same, level at its edge."""
+def _stones(largest: float) -> Array:
+    """Position (x, y) and height above the ground of every stone, BL, `[N, 3]`; always the same."""
     rng = np.random.default_rng(2)
-    n = ROUGH_CELLS
-    f = np.fft.fftfreq(n, d=2 * ROUGH_SIZE / n)  # per BL
-    radius_sq = f[:, None] ** 2 + f[None] ** 2
-    keep = np.exp(-0.5 * radius_sq / 0.9**2) * (1 - np.exp(-0.5 * radius_sq / 0.25**2))  # bumps of about 1 BL
-    field = np.fft.ifft2(np.fft.fft2(rng.standard_normal((n, n))) * keep).real
-    edge = np.abs(np.linspace(-1, 1, n))
-    fade = np.clip((1 - np.maximum(edge[:, None], edge[None])) / 0.15, 0, 1)
-    return np.clip(0.35 + 0.25 * field / field.std(), 0, 1) * fade
+    (x0, x1), (y0, y1), spacing = *STONY, 0.55
+    grid = np.stack(np.meshgrid(np.arange(x0, x1, spacing), np.arange(y0, y1, spacing)), axis=-1).reshape(-1, 2)
+    position = grid + rng.uniform(-0.15, 0.15, grid.shape)
+    return np.column_stack([position, largest * rng.uniform(0.2, 1.0, len(grid))])
 
 
 def build_spec(
@@ -199,17 +198,15 @@ def _add_ground(spec: mujoco.MjSpec, world: World, length: float, look: bool) ->
             pos=[world.waterline * length, 0, 0],
             quat=[math.cos(tilt), 0, math.sin(tilt), 0],
         )
-    if world.bumps:
-        half = ROUGH_SIZE * length
-        spec.add_hfield(
-            name="bumps",
-            nrow=ROUGH_CELLS,
-            ncol=ROUGH_CELLS,
-            size=[half, half, world.bumps * length, 0.05 * length],
-            userdata=_bumps().ravel().tolist(),
+    for k, (x, y, height) in enumerate(_stones(world.stones) if world.stones else ()):
+        add(
+            f"stone.{k}",
+            type=mujoco.mjtGeom.mjGEOM_SPHERE,
+            size=[STONE_RADIUS * length, 0, 0],
+            pos=[x * length, y * length, (height - STONE_RADIUS) * length],
+            material="stone" if look else "",
+            rgba=[*(np.array([0.50, 0.47, 0.41]) * (0.7 + 0.1 * (7 * k % 6))), 1.0],
         )
-        # Sunk by a hair, so that its level edge leaves the plane to carry the animal.
-        add("bumps", type=mujoco.mjtGeom.mjGEOM_HFIELD, hfieldname="bumps", pos=[0, 0, -1e-4 * length])
     for side, name in ((1.0, "left"), (-1.0, "right")):
         if world.walls:
             add(

@@ -42,6 +42,8 @@ def add_look(spec: mujoco.MjSpec, world: "World", length: float) -> None:
     material("fin", "fin", specular=0.4, shininess=0.5)
     material("ground", world.texture, texrepeat=[per_metre, per_metre], **ground)
     add_skin(spec, length)
+    if world.stones:
+        spec.add_material(name="stone", specular=0.15, shininess=0.2)
     if world.walls:
         material("bank", "soil", texrepeat=[per_metre, per_metre], **ground)
     if world.water:
