@@ -1,0 +1,116 @@
+"""A salamander's gait at muscle level as few numbers, to be learned from scratch: oscillators, gains, phases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.cpg_policy import GaitSpace, Range, chain_profile
+from rnn.cpg import PhaseCell
+
+__all__ = ["SalamanderController", "SalamanderGait"]
+
+SEGMENTS, LIMBS, JOINTS = 8, 4, 4
+
+
+class SalamanderGait:
+    r"""48 muscle activations from 16 body and 4 limb oscillators, whose weights are what is learned.
+
+    .. math::
+        a_{k,side} = g_k \tfrac12 (1 + \cos\theta_{k,side}), \qquad
+        D_{lj} = o_{gj} + A_{gj} \cos(\theta_l + \phi_{gj}), \qquad a^\pm_{lj} = (C \pm \text{clip}(D_{lj})) / 2
+
+    Learned: frequency, gains g (at head, middle and tail tip, linear between), lag per segment at the neck and at the
+    tail, the phase between body and limbs, and for each girdle g and limb joint j amplitude A, phase phi and
+    offset o; co-contraction C. Fixed: limbs across and along a side are in antiphase, left and right alike.
+
+    Args:
+        task: "swim" (limbs hold a learned posture, A = 0) or "walk".
+
+    >>> SalamanderGait("swim").space.size, SalamanderGait("walk").space.size
+    (15, 32)
+    """
+
+    def __init__(self, task: str = "swim"):
+        if task not in ("swim", "walk"):
+            raise ValueError(f"the tasks are 'swim' and 'walk', received {task!r}")
+        self.task = task
+        limbs = {
+            "limb.amplitude": (Range(0.0, 1.0), 2 * JOINTS),
+            "limb.phase": (Range(-math.pi, math.pi, "angle"), 2 * JOINTS),
+            "body.phase": (Range(-math.pi, math.pi, "angle"), 1),
+        }
+        self.space = GaitSpace(
+            {
+                "frequency": (Range(0.8, 4.0, "log") if task == "swim" else Range(0.4, 2.0, "log"), 1),
+                "gain": (Range(0.0, 1.0), 3),
+                "lag": (Range(-1.5, 1.5), 2),
+                "cocontraction": (Range(0.2, 1.0), 1),
+                "limb.offset": (Range(-1.0, 1.0), 2 * JOINTS),
+                **(limbs if task == "walk" else {}),
+            }
+        )
+
+    def controller(self, unit: np.ndarray) -> SalamanderController:
+        """An actor for `agents.rollout`, one gait per world, for unit vectors [P, D]."""
+        return SalamanderController(self.space.decode(np.atleast_2d(unit)))
+
+
+class SalamanderController:
+    """Runs gaits, one per world; activations in [0, 1] for the muscle-level environments."""
+
+    def __init__(self, values: Mapping[str, np.ndarray], dt: float = 0.01):
+        v = {name: torch.as_tensor(value, dtype=torch.float32) for name, value in values.items()}
+        rows = len(v["gain"])
+        self.cell = PhaseCell(SEGMENTS, profile=chain_profile(1.0, 0.5), dt=dt, substeps=2)
+        place = torch.linspace(0, 2, SEGMENTS)
+        low = place.floor().long().clamp(max=1)
+        self.gain = v["gain"][:, low] + (place - low) * (v["gain"][:, low + 1] - v["gain"][:, low])
+        along = torch.linspace(0, 1, SEGMENTS - 1)
+        lags = v["lag"][:, :1] + along * (v["lag"][:, 1:] - v["lag"][:, :1])
+        bias = self.cell.bias.detach().repeat(rows, 1)
+        groups = self.cell.groups()["bias"]
+        for name, sign in (("bias.body.descending", 1.0), ("bias.body.ascending", -1.0)):
+            for side in torch.tensor(groups[name]).reshape(2, SEGMENTS - 1):
+                bias[:, side] = sign * lags
+        self.replaced = {"frequency": v["frequency"].expand(-1, 20), "bias": bias}
+        wave = -torch.cat([torch.zeros(rows, 1), lags.cumsum(1)], 1)
+        ahead = v.get("body.phase", torch.zeros(rows, 1))
+        limb_phases = self.cell.rest_phase[2 * SEGMENTS :].expand(rows, -1)
+        self.phase = torch.cat([wave + ahead, wave + ahead + math.pi, limb_phases], 1)
+        self.phase = torch.remainder(self.phase + math.pi, 2 * math.pi) - math.pi
+
+        def girdles(name: str) -> Tensor:  # [P, 2 * 4] -> [P, 4 limbs, 4 joints]
+            return v.get(name, torch.zeros(rows, 2 * JOINTS)).reshape(rows, 2, JOINTS).repeat_interleave(2, 1)
+
+        self.offset, self.amplitude = girdles("limb.offset"), girdles("limb.amplitude")
+        self.shift, self.tone = girdles("limb.phase"), v["cocontraction"].reshape(rows, 1, 1)
+
+    def _tap(self, name: str, value: Tensor) -> Tensor:
+        return self.replaced.get(name, value)
+
+    def initial_state(self, batch: int) -> Any:
+        """Phases that the lags ask for, at full amplitude."""
+        state = self.cell.initial_state(batch)
+        full = torch.full_like(state.amplitude, 0.5)
+        return state._replace(phase=self.phase.expand(batch, -1).clone(), amplitude=full)
+
+    @torch.inference_mode()
+    def act(self, obs: Any, state: Any, *, step: int, first: np.ndarray) -> tuple[np.ndarray, Any]:
+        batch = len(first)
+        if first.any() and step > 0:
+            fresh = self.initial_state(batch)
+            keep = torch.as_tensor(~first)[:, None]
+            state = type(state)(*(torch.where(keep, a, b) for a, b in zip(state, fresh, strict=True)))
+        x = torch.zeros(batch, self.cell.input_size)
+        y, state = self.cell(x, state, self._tap)
+        spine = torch.stack([self.gain * y[:, :SEGMENTS], self.gain * y[:, SEGMENTS : 2 * SEGMENTS]], 2)
+        theta = state.phase[:, 2 * SEGMENTS :, None]
+        pull = (self.offset + self.amplitude * torch.cos(theta + self.shift)).clamp(-1, 1) * self.tone
+        limbs = torch.stack([(self.tone + pull) / 2, (self.tone - pull) / 2], 3)
+        return torch.cat([spine.flatten(1), limbs.flatten(1)], 1).numpy(), state

@@ -1,0 +1,164 @@
+"""How many periods ahead can a learned model see, open loop?
+
+    python -m scripts.fit_world --task pendulum --out runs/world_pendulum
+    python -m scripts.fit_world --task forced --out runs/world_forced
+
+Logs episodes under random pushes, fits models, and predicts held-out episodes from a measured beginning: one recurrent
+model, an ensemble (full observation), linear ones fitted to all data and to each episode's beginning, and the last
+value. `horizon.csv` holds, per model, the median horizon (steps and natural periods until the error exceeds 0.4
+deviations) and the error after 1, 10 and 100 steps. Minutes of CPU.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import csv
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+import tyro
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from torch import Tensor
+
+from agents.rollout import rollout
+from agents.runs import Run
+from rnn.arx import fitted_per_episode, least_squares
+from rnn.checkpoint import save_checkpoint
+from rnn.dynamics import RecurrentDynamics, fit, horizon, open_loop_error
+from rnn.ensemble import Ensemble
+
+TASKS: dict[str, dict[str, Any]] = {
+    # natural period: a 1 Hz oscillator in steps of 0.05 s; a rod of 1 m in gravity 10 m/s^2, 2 pi / sqrt(15) s
+    "forced": {"env": "sim:oscillator/Forced-v0", "period": 20.0, "push": 0.1, "warmup": 100, "lags": 6, "full": False},
+    "pendulum": {"env": "Pendulum-v1", "period": 32.4, "push": 1.0, "warmup": 10, "lags": 2, "full": True},
+}
+
+
+@dataclass
+class Args:
+    task: str = "pendulum"
+    """"pendulum" (Pendulum-v1), or "forced" (oscillator/Forced-v0: two unknown rhythms shake it)."""
+    cell: str = "gru"
+    """Cell of the recurrent model."""
+    hidden: int = 64
+    """Its units."""
+    episodes: int = 128
+    """Logged for training; a quarter as many are held out."""
+    length: int = 400
+    """Steps of each."""
+    gradient_steps: int = 600
+    """Of the recurrent model; the ensemble takes ten times as many, which are far cheaper."""
+    seed: int = 0
+    """Of everything."""
+    out: Path = Path("runs/world")
+    """Run folder."""
+
+
+class Pushing:
+    """Random pushes, each held for a few steps."""
+
+    def __init__(self, size: int, scale: float, seed: int):
+        self.rng, self.scale, self.now = np.random.default_rng(seed), scale, np.zeros((size, 1), np.float32)
+
+    def initial_state(self, batch: int) -> tuple[()]:
+        return ()
+
+    def act(self, obs: Any, state: Any, *, step: int, first: np.ndarray) -> tuple[np.ndarray, Any]:
+        change = self.rng.random((len(first), 1)) < 0.2
+        self.now = np.where(change, self.rng.uniform(-self.scale, self.scale, self.now.shape), self.now)
+        return self.now.astype(np.float32), ()
+
+
+def log(task: dict[str, Any], episodes: int, length: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Readings [T + 1, B, D] and actions [T, B, A] of episodes that ran their whole length."""
+    if task["env"].startswith("sim:"):
+        env: Any = gymnasium.make_vec(task["env"], num_envs=episodes, max_episode_steps=length + 1)
+    else:
+        one = lambda: gymnasium.make(task["env"], max_episode_steps=length + 1)
+        env = SyncVectorEnv([one] * episodes, autoreset_mode=AutoresetMode.SAME_STEP)
+    high = float(env.single_action_space.high[0])
+    obs, actions, whole = [], [], np.ones(episodes, bool)
+    for step in rollout(env, Pushing(episodes, high * task["push"], seed), length, seed=seed):
+        whole &= ~(step.terminated | step.truncated)
+        obs.append(step.obs)
+        actions.append(step.action)
+    obs.append(step.next_obs)
+    pair = (torch.as_tensor(np.array(x), dtype=torch.float32)[:, whole] for x in (obs, actions))
+    return tuple(pair)  # type: ignore[return-value]
+
+
+def main(args: Args) -> list[dict[str, Any]]:
+    torch.set_num_threads(1)
+    torch.manual_seed(args.seed)
+    if args.task not in TASKS:
+        raise ValueError(f"unknown task {args.task!r}; the tasks are {', '.join(TASKS)}")
+    task = TASKS[args.task]
+    obs, actions = log(task, args.episodes, args.length, 2 * args.seed)
+    held, pushes = log(task, args.episodes // 4, 4 * args.length, 2 * args.seed + 1)
+    W = task["warmup"]
+    truth, std = held[W:], obs.std((0, 1))
+    with Run(args.out, args) as run:
+        began = time.process_time()
+        model = RecurrentDynamics(obs.shape[2], 1, cell=args.cell, hidden=args.hidden, body=task["env"])
+        n = args.gradient_steps
+        fit(model, obs, actions, warmup=W, stages={5: n // 2, 20: n // 4, 60: n // 4}, seed=args.seed)
+        save_checkpoint(
+            args.out / "checkpoints" / "model.safetensors",
+            model.state_dict(),
+            {"kind": "dynamics", "cell": args.cell, "hidden": args.hidden, "body": task["env"]},
+        )
+        spent = {args.cell: time.process_time() - began}
+        with torch.no_grad():
+            found = {args.cell: model.simulate(held[:W], pushes)}
+            if task["full"]:
+                began = time.process_time()
+                found["ensemble"] = of_ensemble(obs, actions, held, pushes, W, 10 * n)
+                spent["ensemble"] = time.process_time() - began
+            found["linear, all data"] = least_squares(obs, actions, held[:W], pushes, lags=task["lags"])
+            if not task["full"]:
+                found["linear, each episode"] = fitted_per_episode(held[:W], pushes, lags=task["lags"])
+            found["last value"] = held[W - 1 : W].expand_as(truth)
+        rows = []
+        for name, predicted in found.items():
+            error = open_loop_error(predicted, truth, std)
+            ahead = horizon(error).float()
+            row = {
+                "model": name,
+                "horizon_steps": ahead.median().item(),
+                "horizon_periods": round(ahead.median().item() / task["period"], 2),
+                "tenth": round(ahead.quantile(0.1).item() / task["period"], 2),
+                **{f"rmse_{k}": round(error[k - 1].square().mean().sqrt().item(), 5) for k in (1, 10, 100)},
+                "cpu_seconds": round(spent.get(name, 0.0), 1),
+            }
+            rows.append(row)
+            run.log(**row)
+            print(row, flush=True)
+    with (args.out / "horizon.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return rows
+
+
+def of_ensemble(obs: Tensor, actions: Tensor, held: Tensor, pushes: Tensor, warmup: int, steps: int) -> Tensor:
+    """Open loop of the members' mean, from the last measured reading."""
+    model = Ensemble(obs.shape[2], 1)
+    with torch.enable_grad():
+        model.fit(obs[:-1].flatten(0, 1), actions.flatten(0, 1), obs[1:].flatten(0, 1), steps=steps)
+    now, predictions = held[warmup - 1], []
+    for action in pushes[warmup - 1 :]:
+        now = model.spread(now, action)[0].mean(0)
+        predictions.append(now)
+    return torch.stack(predictions)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__))

@@ -1,0 +1,155 @@
+"""Heads, policies and pattern generators as policies: densities by hand, any space, any cell, gaits as in Gymnasium."""
+
+import math
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from agents.cpg_policy import CpgActor, GaitSpace, OscillatorGait, Range, gait_returns
+from agents.evolution import evolve
+from agents.heads import CategoricalHead, GaussianHead, MultiCategorical, StateNoiseHead, make_head
+from agents.mujoco_batch import ForwardBatch
+from agents.policies import RecurrentPolicy, RunningScale
+from agents.salamander_gait import SalamanderGait
+from rnn.cpg import PhaseCell
+
+
+def test_several_categorical_variables_are_independent_and_sampled_by_their_probabilities():
+    logits = torch.tensor([0.0, math.log(3.0), 1.0, 1.0, 1.0])
+    dist = MultiCategorical(logits, [2, 3])
+    assert dist.log_prob(torch.tensor([1, 2])).exp().item() == pytest.approx(0.75 / 3)
+    assert dist.entropy().item() == pytest.approx(-(0.25 * math.log(0.25) + 0.75 * math.log(0.75)) + math.log(3))
+    many = MultiCategorical(logits.expand(20_000, 5), [2, 3]).sample(torch.Generator().manual_seed(0))
+    assert many[:, 0].float().mean().item() == pytest.approx(0.75, abs=0.02)
+    assert torch.bincount(many[:, 1]).tolist() == pytest.approx([20_000 / 3] * 3, rel=0.05)
+
+
+def test_state_noise_has_the_density_it_is_drawn_from_and_is_kept_between_steps():
+    torch.manual_seed(0)
+    head = StateNoiseHead(4, spaces.Box(-1, 1, (2,)), log_std=-0.3)
+    z = torch.randn(4).expand(50_000, 4)
+    dist = head(z)
+    draws = head.draw(dist, z, torch.randn(50_000, 4, 2))
+    torch.testing.assert_close(draws.std(0), dist.std[0], rtol=0.02, atol=0.0)
+    policy = RecurrentPolicy(3, spaces.Box(-1, 1, (2,)), hidden=4, noise="state", noise_steps=3)
+    state, first, seen = policy.initial_state(2), torch.ones(2, dtype=torch.bool), []
+    for _ in range(6):
+        state = policy.act(torch.zeros(2, 3), state, first)
+        first = torch.zeros(2, dtype=torch.bool)
+        seen.append(state.noise)
+    assert torch.equal(seen[0], seen[2]) and torch.equal(seen[3], seen[5]) and not torch.equal(seen[2], seen[3])
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        spaces.Discrete(3, start=-1),
+        spaces.MultiDiscrete([2, 4]),
+        spaces.MultiBinary(3),
+        spaces.Box(np.array([[-2.0, 0.0]], np.float32), np.array([[2.0, 5.0]], np.float32)),
+    ],
+)
+def test_actions_belong_to_their_space_and_survive_the_way_there_and_back(space):
+    torch.manual_seed(0)
+    head = make_head(6, space)
+    z = torch.randn(10, 6)
+    action = head(z).sample()
+    given = head.to_env(action)
+    assert all(space.contains(a if np.ndim(a) else space.dtype.type(a)) for a in given)
+    back = head.from_env(given)
+    torch.testing.assert_close(back.float(), head.code(action) if isinstance(head, GaussianHead) else action.float())
+    assert isinstance(head, CategoricalHead | GaussianHead) and head.code(action).shape == (10, head.code_size)
+
+
+def test_a_space_that_no_head_serves_is_refused_with_the_remedy():
+    with pytest.raises(ValueError, match="flatten the actions"):
+        make_head(3, spaces.Tuple([spaces.Discrete(2)]))
+
+
+def test_running_scales_equal_those_of_all_data_together():
+    x = torch.randn(500, 3) * torch.tensor([1.0, 20.0, 0.0]) + torch.tensor([0.0, 100.0, 7.0])
+    scale = RunningScale(3)
+    for part in x.split([3, 97, 400]):
+        scale.update(part)
+    torch.testing.assert_close(scale.mean, x.mean(0), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(scale.var[:2], x.var(0, correction=0)[:2], rtol=1e-3, atol=1e-3)
+    assert scale(x)[:, 2].abs().max() < 1e-3  # a reading that never varies stays at zero
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_oscillators_inside_the_actor_get_gradients_in_all_their_numbers(shared):
+    torch.manual_seed(0)
+    actor = CpgActor(8, PhaseCell(segments=2, limbs=(), dt=0.04), feedback=0.1)
+    policy = RecurrentPolicy(8, spaces.Box(-1, 1, (2,)), cell=actor, shared=shared, layers=())
+    dist, value = policy.evaluate(torch.randn(20, 3, 8), policy.initial_state(3))
+    (dist.mean.square().sum() + value.square().sum()).backward()
+    for name in ("nu1", "r1", "bias", "coupling"):
+        grad = getattr(actor.cpg, name).grad
+        assert grad is not None and torch.isfinite(grad).all() and grad.abs().max() > 0
+    assert actor.sense.weight.grad.abs().max() > 0
+    swing = dist.mean.detach() - policy.head.linear.bias
+    assert swing[5:].std(0).min() > 0  # it beats by itself
+
+
+def test_numbers_of_a_gait_are_coded_and_angles_wrap():
+    space = GaitSpace({"f": (Range(0.5, 2.0, "log"), 1), "phi": (Range(-math.pi, math.pi, "angle"), 2)})
+    unit = space.encode({"f": 1.0, "phi": [0.0, 3.0]})
+    assert space.decode(unit[None])["f"].item() == pytest.approx(1.0)
+    shifted = unit + np.array([0.0, 1.0, -2.0])
+    np.testing.assert_allclose(space.decode(shifted[None])["phi"], [[0.0, 3.0]], atol=1e-12)
+
+
+@pytest.mark.parametrize("env_id", ["Swimmer-v5", "HalfCheetah-v5"])
+def test_the_batch_gives_the_rewards_and_observations_of_gymnasium(env_id):
+    batch, single = ForwardBatch(env_id, 2), gymnasium.make(env_id)
+    batch.reset(seed=0)
+    single.reset(seed=0)
+    single.unwrapped.set_state(batch.qpos[1].copy(), batch.qvel[1].copy())
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        actions = rng.uniform(-1, 1, (2, *single.action_space.shape))
+        obs, reward, *_ = batch.step(actions)
+        expected, r, *_ = single.step(actions[1])
+        np.testing.assert_allclose(obs[1], expected, atol=1e-9)
+        assert reward[1] == pytest.approx(r, abs=1e-9)
+
+
+def test_late_sensors_show_what_was_there_before():
+    plain, late = ForwardBatch("Swimmer-v5", 1), ForwardBatch("Swimmer-v5", 1, delay=2)
+    seen = [plain.reset(seed=0)[0]] + [plain.step(np.full((1, 2), 0.3))[0] for _ in range(5)]
+    shown = [late.reset(seed=0)[0]] + [late.step(np.full((1, 2), 0.3))[0] for _ in range(5)]
+    np.testing.assert_array_equal(shown[5], seen[3])
+    np.testing.assert_array_equal(shown[1], seen[0])
+
+
+def test_gaits_side_by_side_swim_as_they_do_alone_and_a_wave_to_the_tail_swims_forward():
+    gait = OscillatorGait(2, 0.04, angles=(1, 2), velocities=(6, 7), heading=0)
+    wave = dict(frequency=1.0, amplitude=0.8, stiffness=2.0, damping=0.1, feedback=0.0, steer=0.0)
+    pair = np.stack([gait.space.encode({**wave, "lag": lag}) for lag in (1.5, -1.5)])
+    both = gait_returns(gait, ForwardBatch("Swimmer-v5", 2), pair, 150, seed=3)
+    assert both[0] > 15 > -15 > both[1]  # the wave runs back or forth
+    env = ForwardBatch("Swimmer-v5", 2)
+    same = gait_returns(gait, env, pair[0], 150, seed=3)
+    assert same[0] == pytest.approx(both[0], abs=1e-3)
+
+
+def test_evolution_ranks_nan_last():
+    found = evolve(lambda x: np.where(x[:, 0] > 0.5, np.nan, x[:, 0]), np.zeros(2), generations=15, population=8)
+    assert 0 < found.best_score <= 0.5
+
+
+def test_a_salamander_gait_keeps_activations_in_range_and_left_and_right_in_antiphase():
+    gait = SalamanderGait("walk")
+    rng = np.random.default_rng(0)
+    controller = gait.controller(rng.random((3, gait.space.size)))
+    state, courses = controller.initial_state(3), []
+    for t in range(300):
+        action, state = controller.act(None, state, step=t, first=np.zeros(3, bool))
+        courses.append(action)
+    course = np.array(courses)
+    assert course.shape == (300, 3, 48) and course.min() >= 0 and course.max() <= 1
+    left, right = course[150:, :, 0], course[150:, :, 1]
+    np.testing.assert_allclose(left + right, np.broadcast_to(controller.gain[:, 0], left.shape), atol=2e-3)
