@@ -43,7 +43,7 @@ class FixedPoints(Result):
     @property
     def unstable_directions(self) -> Tensor:
         """How many eigenvalues lie outside the unit circle [N]."""
-        return (self.eigenvalues.abs() > 1).sum(1)
+        return (self.eigenvalues.abs() > 1 + 1e-9).sum(1)
 
     @property
     def stable(self) -> Tensor:
@@ -63,12 +63,15 @@ class FixedPoints(Result):
     def draw(self, axes: Axes) -> None:
         angle = torch.linspace(0, 2 * math.pi, 200)
         axes.plot(angle.cos(), angle.sin(), color="grey", lw=0.8)
-        for kind, colour in ((self.stable, "tab:blue"), (~self.stable, "tab:red")):
+        grows = self.unstable_directions > 0
+        kinds = {"stable": self.stable, "neutral": ~self.stable & ~grows, "unstable": grows}
+        for (name, kind), colour in zip(kinds.items(), ("tab:blue", "grey", "tab:red"), strict=True):
             values = self.eigenvalues[kind].flatten()
-            label = f"{int(kind.sum())} {'stable' if colour == 'tab:blue' else 'unstable'}"
-            axes.plot(values.real, values.imag, ".", color=colour, label=label)
+            if len(values):
+                axes.plot(values.real, values.imag, ".", color=colour, label=f"{int(kind.sum())} {name}")
         axes.set(xlabel="real", ylabel="imaginary", title="eigenvalues at the fixed points", aspect="equal")
-        axes.legend()
+        if len(self):
+            axes.legend()
 
 
 def fixed_points(

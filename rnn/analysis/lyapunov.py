@@ -34,8 +34,10 @@ class Lyapunov(Result):
 
     @property
     def dimension(self) -> float:
-        """Kaplan-Yorke dimension of the attractor."""
-        return kaplan_yorke(self.exponents)
+        """Kaplan-Yorke dimension of the attractor; exponents within a thousandth of the largest modulus count as 0."""
+        finite = self.exponents[self.exponents.isfinite()]
+        floor = 1e-3 * float(finite.abs().max()) if len(finite) else 0.0
+        return kaplan_yorke(torch.where(self.exponents.abs() < floor, 0.0, self.exponents))
 
     @property
     def entropy(self) -> float:

@@ -51,7 +51,7 @@ class Sweep(Result):
         axes.plot(self.values, self.low[:, unit], ".-", ms=3, color="tab:blue")
         axes.plot(self.values, self.high[:, unit], ".-", ms=3, color="tab:blue", label=f"extremes of unit {unit}")
         axes.plot(self.values, self.frequency, "k:", label="frequency, Hz")
-        axes.set(xlabel=self.label, title="settled range")
+        axes.set(xlabel=self.label, ylabel="activity; Hz", title="settled range")
         axes.legend()
 
 
