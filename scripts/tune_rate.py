@@ -1,0 +1,154 @@
+"""Find the rate network's numbers: segment, chain, limbs, projection of the limbs on the body.
+
+    python scripts/tune_rate.py --out rnn/cpg/rate.json
+
+Question: do half-centres with adaptation walk and swim under one drive? Neuron, adaptation and muscle cell keep the
+form of the published zebrafish exercise (tau 2 ms, rho 0.5, muscle time constants 5 and 20 ms); drive gains,
+adaptation and weights are searched by CMA-ES against the newt's frequencies and lags, stage by stage as for the
+leaky network. About 15 minutes on one core; prints each stage's loss (0: every target met).
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+
+from rnn.cpg.rate import RateCell
+from rnn.cpg.search import Knob, Trial, chain_loss, evolve, limbs_loss, polish_loss, projection_loss, segment_loss
+
+Parameters = dict[str, Any]
+
+
+@dataclass
+class Args:
+    """Options of the search."""
+
+    out: Path = Path("rnn/cpg/rate.json")
+    """where the numbers are stored"""
+    start: Path | None = None
+    """numbers to start from instead of the plain guesses"""
+    stages: tuple[str, ...] = ("segment", "chain", "limbs", "projection", "polish")
+    """which stages to run"""
+    generations: int = 200
+    """generations per stage, at most"""
+    population: int = 20
+    """candidates per generation"""
+    seed: int = 1
+    """seed of the search"""
+
+
+LINKS = (("R", "R", "ipsilateral", 1.0), ("R", "R", "ipsilateral", -0.1), ("R", "R", "contralateral", -5.0))
+ROLES = ("protractor", "depressor", "retractor", "elevator")
+
+
+def guess() -> Parameters:
+    """Where the search starts: the published adaptation, inhibition across with the longer reach towards the tail."""
+    return {
+        "classes": ["R"],
+        "tau": 0.002,
+        "rho": 0.5,
+        "gain": {"R": 4.0},
+        "bias": {"R": -3.4},
+        "tau_a": {"R": 0.2},
+        "fatigue": {"R": 10.0},
+        "haste": {"R": 0.5},
+        "muscle": {"gain": 0.1, "tau_up": 0.005, "tau_down": 0.02},
+        "links": [[a, b, across, weight, 0.0, 0.0] for a, b, across, weight in LINKS],
+        "extent": [1, 2],
+        "ring": {
+            "gain": 4.0, "bias": -4.0, "tau_a": 0.8, "haste": 0.5, "fatigue": 10.0, "opposite": 5.0,
+            "previous": 3.0, "gate": 40.0, "contralateral": 0.5, "ipsilateral": 0.5,
+        },
+        "gate": {"gain": 40.0, "bias": -124.0, "tau_a": 0.1},
+        "to_body": [[role, "R", across, 0.0] for role in ROLES for across in ("ipsilateral", "contralateral")],
+        "output": {"body": 1.0, "limb": 1.0},
+    }  # fmt: skip
+
+
+def segment_knobs(p: Parameters) -> list[Knob]:
+    knobs = [Knob(("gain", "R"), 0.2, 30.0, log=True), Knob(("bias", "R"), -20.0, 20.0)]
+    knobs += [
+        Knob(("tau_a", "R"), 0.05, 3.0, log=True),
+        Knob(("fatigue", "R"), 0.5, 50.0, log=True),
+        Knob(("haste", "R"), 0, 3),
+    ]
+    knobs += [Knob(("links", 0, 3), 0.0, 5.0), Knob(("links", 2, 3), 0.3, 30.0, log=True, sign=-1.0)]
+    return [*knobs, Knob(("muscle", "gain"), 0.01, 2.0, log=True)]
+
+
+def chain_knobs(p: Parameters) -> list[Knob]:
+    """Connections to other segments, as multiples of the segment's own; the second link starts at weight -1."""
+    p["links"][1][3] = -0.1
+    reach = [Knob(("links", i, k), 0.0, 20.0 if i == 1 else 2.0) for i in range(3) for k in (4, 5)]
+    return reach + segment_knobs(p)
+
+
+def limb_knobs(p: Parameters) -> list[Knob]:
+    knobs = [Knob(("ring", "gain"), 0.2, 30.0, log=True), Knob(("ring", "bias"), -20.0, 20.0)]
+    knobs += [
+        Knob(("ring", "tau_a"), 0.05, 4.0, log=True),
+        Knob(("ring", "fatigue"), 0.5, 50.0, log=True),
+        Knob(("ring", "haste"), 0, 3),
+    ]
+    knobs += [Knob(("ring", name), 0.3, 30.0, log=True) for name in ("opposite", "previous")]
+    return knobs + [Knob(("ring", name), 0.05, 5.0, log=True) for name in ("contralateral", "ipsilateral")]
+
+
+def projection_knobs(p: Parameters) -> list[Knob]:
+    return [Knob(("to_body", i, 3), -15.0, 15.0) for i in range(len(p["to_body"]))]
+
+
+def polish_knobs(p: Parameters) -> list[Knob]:
+    return [*chain_knobs(p), *limb_knobs(p), *projection_knobs(p)]
+
+
+STAGES: dict[str, tuple[Callable[[Parameters], list[Knob]], Callable[..., np.ndarray]]] = {
+    "segment": (segment_knobs, segment_loss),
+    "chain": (chain_knobs, chain_loss),
+    "limbs": (limb_knobs, limbs_loss),
+    "projection": (projection_knobs, projection_loss),
+    "polish": (polish_knobs, polish_loss),
+}
+TRIAL = Trial(RateCell, ("weight", "gain", "bias", "tau_a", "fatigue", "haste", "muscle_gain"))
+
+
+def search(parameters: Parameters, stage: str, args: Args) -> tuple[Parameters, float]:
+    """One stage of the search; returns the best parameters found and their loss."""
+    make_knobs, loss = STAGES[stage]
+    parameters = copy.deepcopy(parameters)
+    knobs = make_knobs(parameters)
+
+    def report(generation: int, best: float) -> None:
+        if generation % 10 == 0:
+            print(f"{stage:10s} generation {generation:4d}  best loss {best:.4f}", flush=True)
+
+    numbers = {"generations": args.generations, "population": args.population, "seed": args.seed}
+    return evolve(parameters, knobs, lambda candidates: loss(TRIAL, candidates), report=report, **numbers)
+
+
+def main(args: Args) -> Parameters:
+    """Run the stages in turn and store the numbers after each."""
+    torch.set_num_threads(1)
+    parameters = json.loads(args.start.read_text()) if args.start else guess()
+    losses = parameters.get("loss", {})
+    for stage in args.stages:
+        parameters, losses[stage] = search(parameters, stage, args)
+        parameters["loss"] = {name: round(value, 4) for name, value in losses.items()}
+        parameters["command"] = (
+            f"python scripts/tune_rate.py --seed {args.seed} --generations {args.generations} "
+            f"--population {args.population}"
+        )
+        args.out.write_text(json.dumps(parameters, indent=1) + "\n")
+    return parameters
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
