@@ -170,10 +170,10 @@ def attending_memories() -> Table:
         table.add("recall", "binary (20 patterns, 64 units)", [fraction], [(classic == patterns).float().mean()])
         again = torch.sign(modern(broken / 8, steps=3))
         table.add("recall", "modern, beta 30", [fraction], [(again == patterns).float().mean()])
-    centres = torch.tensor([[1.0, 0.0], [-0.5, 0.8], [-0.5, -0.8]])
-    stored = (centres[:, None] + 0.15 * torch.randn(3, 4, 2, generator=generator)).reshape(12, 2)
+    angle = (torch.tensor([0.0, 2.1, 4.2])[:, None] + 0.2 * torch.arange(4)).flatten()  # three groups of four
+    stored = torch.stack([torch.cos(angle), torch.sin(angle)], 1)
     table.add("plane", "stored", stored[:, 0], stored[:, 1])
-    for beta in (0.5, 5.0, 500.0):
+    for beta in (0.5, 10.0, 1000.0):
         rest = ModernHopfield(stored, beta=beta).fixed_points(stored)
         table.add("plane", f"at rest, beta {beta:g}", rest[:, 0], rest[:, 1])
         table.numbers[f"states at rest, beta {beta:g}"] = len(rest)
