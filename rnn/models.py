@@ -10,7 +10,7 @@ from rnn.cell import Cell
 
 __all__ = ["CELLS", "make_cell"]
 
-# name: (module, class, settings that make the name true)
+# name: (module, class or function, settings that make the name true)
 CELLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "linear": ("rnn.linear", "LinearCell", {}),
     "elman": ("rnn.elman", "ElmanCell", {}),
@@ -22,6 +22,8 @@ CELLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "orthogonal": ("rnn.orthogonal", "OrthogonalCell", {}),
     "lru": ("rnn.diagonal", "LRUCell", {}),
     "linoss": ("rnn.diagonal", "LinOSSCell", {}),
+    "deep_lru": ("rnn.blocks", "deep_lru", {}),
+    "deep_linoss": ("rnn.blocks", "deep_linoss", {}),
     "oscillator": ("rnn.oscillator", "OscillatorCell", {}),
     "esn": ("rnn.reservoir", "EchoStateCell", {}),
     "es2n": ("rnn.reservoir", "EdgeOfStabilityCell", {}),
