@@ -12,6 +12,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.nn.utils import parametrize
 
 from agents.policies import RecurrentPolicy
 from agents.runs import write_atomically
@@ -88,9 +89,10 @@ def export_onnx(step: CellStep | PolicyStep, path: str | os.PathLike[str]) -> Pa
         raise ImportError("ONNX needs onnx and onnxscript: pip install 'salamander-lab[export]'") from error
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
+    constrained = any(parametrize.is_parametrized(module) for module in step.modules())
     with torch.no_grad():
         torch.onnx.export(
-            step.eval(),
+            _folded(step) if constrained else step.eval(),
             step_inputs(step),
             str(file),
             input_names=["x", *step.names],
@@ -143,6 +145,27 @@ def export_numpy(step: CellStep | PolicyStep, folder: str | os.PathLike[str]) ->
     with (out / "arrays.npz").open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays)
     return out
+
+
+def _folded(step: CellStep | PolicyStep) -> nn.Module:
+    """The step's operations with what does not depend on inputs (a constrained weight) computed beforehand."""
+    graph = make_fx(step.eval())(*step_inputs(step))
+    known: dict[str, Any] = {}
+    for node in list(graph.graph.nodes):
+        if node.op == "get_attr":
+            known[node.name] = getattr(graph, node.target).detach()
+        elif node.op == "call_function" and all(parent.name in known for parent in node.all_input_nodes):
+            value = node.target(*_known(node.args, known), **_known(node.kwargs, known))
+            known[node.name] = value
+            if isinstance(value, Tensor):
+                graph.register_buffer(f"folded_{node.name}", value.contiguous())
+                with graph.graph.inserting_before(node):
+                    constant = graph.graph.get_attr(f"folded_{node.name}")
+                known[constant.name] = value
+                node.replace_all_uses_with(constant)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
+    return graph
 
 
 def _known(value: Any, known: dict[str, Any]) -> Any:

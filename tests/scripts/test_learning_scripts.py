@@ -1,0 +1,58 @@
+"""Learning scripts, called in process on small settings; what they wrote is read back."""
+
+import csv
+import json
+
+import pytest
+import yaml
+
+from scripts import evolve_swimmer, export, fit_world, plan, train_ppo, train_salamander
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_trained_policy_is_stored_and_exported_with_the_same_actions(tmp_path, capsys):
+    args = train_ppo.Args(steps=640, worlds=4, hidden=8, episodes=2, horizon=16, minibatch=2, out=tmp_path / "ppo")
+    score = train_ppo.main(args)
+    assert score > 5 and rows(tmp_path / "ppo" / "metrics.csv")[-1]["steps"]
+    found = export.main(
+        export.Args(policy=tmp_path / "ppo" / "checkpoints", out=tmp_path / "export", steps=50, onnx=False)
+    )
+    assert found["numpy"] <= 1e-5
+    train_ppo.main(train_ppo.Args(resume=True, worlds=4, steps=640, episodes=2, out=tmp_path / "ppo"))
+    assert json.loads((tmp_path / "ppo" / "metrics.json").read_text())["final"] == pytest.approx(score)
+
+
+def test_planning_counts_its_steps_and_gets_better_than_chance(tmp_path):
+    returns = plan.main(plan.Args(episodes=2, candidates=40, iterations=2, out=tmp_path))
+    course = rows(tmp_path / "metrics.csv")
+    assert [float(row["score"]) for row in course] == returns
+    assert float(course[-1]["steps"]) == sum(returns)
+    with pytest.raises(ValueError, match="the tasks are"):
+        plan.main(plan.Args(task="pole", out=tmp_path))
+
+
+def test_each_episodes_own_recurrence_outlives_the_last_value(tmp_path):
+    args = fit_world.Args(task="forced", episodes=16, length=170, gradient_steps=4, hidden=4, out=tmp_path)
+    found = {row["model"]: row["horizon_periods"] for row in fit_world.main(args)}
+    assert found["linear, each episode"] > 5 > 0.5 > found["last value"]
+    assert [row["model"] for row in rows(tmp_path / "horizon.csv")] == list(found)
+
+
+def test_evolved_swimmers_are_judged_in_gymnasiums_own_environment(tmp_path):
+    args = evolve_swimmer.Args(seeds=[0], population=4, short=1, long=0, episodes=1, out=tmp_path)
+    row = evolve_swimmer.main(args)[0]
+    assert row["mean"] > 50 and float(rows(tmp_path / "scores.csv")[0]["mean"]) == row["mean"]
+
+
+def test_a_salamander_evolves_and_leaves_a_gait_and_traces(tmp_path):
+    args = train_salamander.Args(minutes=0.0, worlds=4, episode=30, seconds=1.0, film=False, out=tmp_path)
+    train_salamander.main(args)
+    gait = json.loads((tmp_path / "gait.json").read_text())
+    assert gait["task"] == "swim" and gait["steps"] > 0 and (tmp_path / "traces.npz").exists()
+    assert yaml.safe_load((tmp_path / "config.yaml").read_text())["cell"] == "cpg"
+    with pytest.raises(ValueError, match="swim or walk"):
+        train_salamander.main(train_salamander.Args(task="steer", out=tmp_path / "no"))
