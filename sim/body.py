@@ -27,6 +27,8 @@ WATER_DENSITY = 1000.0
 """kg/m^3."""
 LUNGS = (1, 2, 3)
 """Links that hold the lungs: the trunk."""
+LUNG_MASS = 0.01
+"""Mass of the lungs as a part of their link's."""
 SERVO_STIFFNESS = 10.0
 """Servo gain kp as a multiple of the muscle's beta: about 47 Hz, which tracks cycles of 4 Hz to a degree or two and
 still lets a foot give way to the ground. The joint is damped by this factor's square root times delta: critically, as
@@ -129,6 +131,7 @@ def _geom(body: mujoco.MjsBody, name: str, parameters: BodyParameters, **options
 
 def _add_axis(spec: mujoco.MjSpec, parameters: BodyParameters) -> list[mujoco.MjsBody]:
     L, masses = parameters.length, anatomy.LINK_MASSES * parameters.scale**3
+    masses[list(LUNGS)] *= 1 - LUNG_MASS
     starts = np.concatenate([[0.0], anatomy.JOINT_X])
     links: list[mujoco.MjsBody] = []
     for i, name in enumerate(LINK_NAMES):
@@ -223,7 +226,7 @@ def _add_lungs(links: list[mujoco.MjsBody], parameters: BodyParameters) -> None:
         behind = (anatomy.LINK_CENTRES[i] - starts[i - 1]) * L
         up = 0.25 * anatomy.LINK_EXTENTS[i, 2] * L
         lungs = links[i].add_body(name=f"lungs.{i}", pos=[-behind, 0, up])
-        mass = 0.01 * anatomy.LINK_MASSES[i] * parameters.scale**3
+        mass = LUNG_MASS * anatomy.LINK_MASSES[i] * parameters.scale**3
         _geom(lungs, f"lungs.{i}", parameters, size=[0.001 * L, 0, 0], mass=float(mass), in_water=True)
 
 
