@@ -5,6 +5,7 @@ animal's. 8 seconds take about 5 s on a laptop, the film half a minute more.
 
     python scripts/locomotion.py --world pool --drive 4
     python scripts/locomotion.py --world land --controller leaky --drive 2 --no-film
+    python scripts/locomotion.py --policy zoo/newt_gru --drive 4     # a network that learned the motion
     python scripts/locomotion.py --world shore --drive-schedule "0=2, 8=2, 8=4" --seconds 20
 
 Look for: a wave that travels from head to tail in water (film: the raster's stripes slant), a standing wave on land
@@ -22,6 +23,7 @@ import tyro
 
 from agents.controller import make_controller
 from agents.experiment import live, make_worlds, report
+from agents.learned import make_learned
 from agents.runs import Run
 from agents.schedule import Schedule
 
@@ -36,6 +38,10 @@ class Args:
     """Phase oscillators (2007), leaky-integrator neurons (after 2001), or a rate network with adaptation."""
     profile: Literal["newt", "robot"] = "newt"
     """Parameters of the phase network: scaled to the animal's speed, or as published for the robot."""
+    policy: str | None = None
+    """A learned network instead: zoo/NAME, or a folder from learn_motion.py."""
+    closed_loop: bool = False
+    """The learned network feels the spine's angles."""
     drive: float = 4.0
     """Descending drive: below 1 rest, 1 to 3 walking, 3 to 5 swimming."""
     drive_schedule: str | None = None
@@ -60,9 +66,14 @@ def main(args: Args) -> dict:
     with Run(args.out, args) if args.out else Run.new("locomotion", args, seed=args.seed) as run:
         options = {"current": (-args.current, 0.0, 0.0)} if args.world == "channel" else {}
         env = make_worlds(args.world, **options)
-        controller = make_controller(
-            args.controller, drive, profile=args.profile, limb_drive=args.limb_drive, dt=env.unwrapped.salamander.dt
-        )
+        body = env.unwrapped.salamander
+        if args.policy:
+            feedback = body.joint_angles if args.closed_loop else None
+            controller = make_learned(args.policy, drive, limb_drive=args.limb_drive, feedback=feedback)
+        else:
+            controller = make_controller(
+                args.controller, drive, profile=args.profile, limb_drive=args.limb_drive, dt=body.dt
+            )
         recorder = live(env, controller, args.seconds, seed=args.seed)
         return report(run, recorder, film=args.film)
 

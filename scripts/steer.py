@@ -5,6 +5,7 @@ The same as locomotion.py, with clamps: `ADDRESS[@START:STOP]=VALUE`, times in s
     python scripts/steer.py --drive 4 --clamp 'drive.left@2:6=4.6'           # turn left for four seconds
     python scripts/steer.py --world land --drive 2 --clamp 'limb.*@4:=0'     # silence the limb centres
     python scripts/steer.py --drive 4 --edits cut.json                       # lesions, patches, noise, scaling
+    python scripts/steer.py --policy zoo/newt_gru --drive 4 --clamp 'h[12]@3:6=0.9'    # a unit of a learned network
     python scripts/steer.py --drive 4 --sweep 'drive.left=3:5:9'             # dose and response in one batched pass
 
 An address is a unit or a group of units (`body.left[3]`, `limb.fore.right`, `limb.*`), an input (`drive.left`), or
@@ -26,6 +27,7 @@ import tyro
 
 from agents.controller import make_controller
 from agents.experiment import live, make_worlds, report
+from agents.learned import make_learned
 from agents.runs import Run
 from agents.schedule import Schedule
 from rnn import Clamp, Edit, edits_from_json, parse_edit
@@ -45,6 +47,8 @@ class Args:
     """Which network."""
     profile: Literal["newt", "robot"] = "newt"
     """Parameters of the phase network."""
+    policy: str | None = None
+    """A learned network instead: zoo/NAME, or a folder from learn_motion.py."""
     drive: float = 4.0
     """Descending drive: below 1 rest, 1 to 3 walking, 3 to 5 swimming."""
     drive_schedule: str | None = None
@@ -75,9 +79,11 @@ def main(args: Args) -> dict:
     worlds = len(doses[1]) if doses else 1
     if doses:
         edits.append(Clamp(doses[0], doses[1]))
-    controller = make_controller(
-        args.controller, drive, profile=args.profile, limb_drive=args.limb_drive, edits=edits, dt=0.01
-    )
+    options = {"limb_drive": args.limb_drive, "edits": edits}
+    if args.policy:
+        controller = make_learned(args.policy, drive, **options)
+    else:
+        controller = make_controller(args.controller, drive, profile=args.profile, dt=0.01, **options)
     with Run(args.out, args) if args.out else Run.new("steer", args, seed=args.seed) as run:
         env = make_worlds(args.world, worlds)
         recorder = live(env, controller, args.seconds, seed=args.seed, neurons=worlds == 1)
