@@ -31,7 +31,7 @@ def evolve(
     seed: int = 0,
     after: Callable[[int, np.ndarray, float], bool] | None = None,
 ) -> Evolved:
-    """Maximise a score by CMA-ES.
+    """Maximise a score by CMA-ES; Ctrl-C ends it early and keeps what was found.
 
     Source: "Completely Derandomized Self-Adaptation in Evolution Strategies" (Hansen & Ostermeier, 2001).
 
@@ -55,14 +55,18 @@ def evolve(
         options = {"popsize": population, "seed": seed + 1, "verbose": -9, "tolfun": 0, "tolflatfitness": 1_000_000}
         strategy = cma.CMAEvolutionStrategy(np.asarray(start, dtype=float), sigma, options)
     best, best_score, scores = np.asarray(start, dtype=float), -np.inf, []
-    for generation in range(generations):
-        candidates = np.array(strategy.ask())
-        values = np.nan_to_num(np.asarray(score(candidates), dtype=float), nan=-np.inf)
-        lowest = values[np.isfinite(values)].min(initial=0.0)
-        strategy.tell(list(candidates), list(-np.where(np.isfinite(values), values, lowest - 1e6)))
-        if values.max() > best_score:
-            best, best_score = candidates[values.argmax()], float(values.max())
-        scores.append(float(values.max()))
-        if after is not None and after(generation, np.array(strategy.mean), best_score):
-            break
+    try:
+        for generation in range(generations):
+            candidates = np.array(strategy.ask())
+            values = np.nan_to_num(np.asarray(score(candidates), dtype=float), nan=-np.inf)
+            lowest = values[np.isfinite(values)].min(initial=0.0)
+            strategy.tell(list(candidates), list(-np.where(np.isfinite(values), values, lowest - 1e6)))
+            if values.max() > best_score:
+                best, best_score = candidates[values.argmax()], float(values.max())
+            scores.append(float(values.max()))
+            if after is not None and after(generation, np.array(strategy.mean), best_score):
+                break
+    except KeyboardInterrupt:
+        if not scores:
+            raise
     return Evolved(np.array(strategy.mean), best, best_score, scores, strategy.countevals)

@@ -153,3 +153,15 @@ def test_a_salamander_gait_keeps_activations_in_range_and_left_and_right_in_anti
     assert course.shape == (300, 3, 48) and course.min() >= 0 and course.max() <= 1
     left, right = course[150:, :, 0], course[150:, :, 1]
     np.testing.assert_allclose(left + right, np.broadcast_to(controller.gain[:, 0], left.shape), atol=2e-3)
+
+
+def test_an_interrupted_evolution_keeps_what_it_found():
+    calls = iter(range(100))
+
+    def score(x):
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return -(x**2).sum(1)
+
+    found = evolve(score, np.full(2, 0.5), generations=50, population=8)
+    assert len(found.scores) == 3 and found.best_score > -0.5
