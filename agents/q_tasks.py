@@ -47,12 +47,17 @@ _MOUNTAIN_HINT = {"hints": 100, "hint_low": (0.5, 0.0), "hint_high": (0.6, 0.07)
 
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "CartPole-v1": {
-        "recurrent_dqn": {"reward_scale": 0.05},
-        "pqn": {"reward_scale": 0.05},
+        "recurrent_dqn": {"reward_scale": 0.05, "scale": (1.0, 1.0, 10.0, 1.0)},
+        "pqn": {"reward_scale": 0.05, "scale": (1.0, 1.0, 10.0, 1.0)},
         "recurrent_fitted_q": {
+            "scale": (1.0, 1.0, 10.0, 1.0),
             "reward_scale": 0.05,
             "refit_every": 400,
-            "epochs": 4,
+            "iterations": 6,
+            "epochs": 1,
+            "lambda_": 0.6,
+            "gamma": 0.98,
+            "lr": 2e-3,
             "epsilon_steps": 3000,
             "target_rate": 0.02,
         },

@@ -28,6 +28,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 _Q = ["scripts/train_q.py", "--seeds", "0:5"]
 _HIDDEN = [*_Q, "--hide", "velocity"]
+_SLOW = ["--evaluate-every", "3000"]
 
 # section: (heading, command)
 SECTIONS: dict[str, tuple[str, list[str]]] = {
@@ -47,10 +48,10 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         "NFQ table 3: cart-pole regulator, growing batch",
         "scripts/nfq_tables.py --table 3 --runs 5 --max-episodes 300 --hidden 15 15".split(),
     ),
-    "cartpole": ("CartPole-v1, velocities hidden, recurrent DQN, 30,000 steps", [*_HIDDEN, "--steps", "30000"]),
+    "cartpole": ("CartPole-v1, velocities hidden, recurrent DQN, 24,000 steps", [*_HIDDEN, "--steps", "24000", *_SLOW]),
     "cartpole_controls": (
-        "The same beside its controls, 2 seeds",
-        [*_HIDDEN, "--seeds", "0:2", "--steps", "30000", "--controls"],
+        "The same beside its controls",
+        [*_HIDDEN, "--steps", "24000", "--controls", "--evaluate-every", "8000"],
     ),
     "mountain_car_fitted": (
         "MountainCar-v0, fitted Q (modern form, hint to goal)",
@@ -59,7 +60,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "cartpole_fitted": (
         "CartPole-v1, velocities hidden, recurrent fitted Q",
-        [*_HIDDEN, "--agent", "recurrent_fitted_q", "--steps", "20000"],
+        [*_HIDDEN, "--agent", "recurrent_fitted_q", "--steps", "11200", "--evaluate-every", "1600"],
     ),
     "pendulum": (
         "Pendulum-v1 with 5 torques, velocity hidden, recurrent DQN",
