@@ -15,6 +15,15 @@ from rnn.cpg.wiring import SIDES, Couplings, CpgCell
 
 __all__ = ["LIMB_ROLES", "NeuronCell", "stored_parameters"]
 
+OWN_SIDE = -0.5
+"""How much of its own side's drive above the mean of both sides a limb centre feels. Small, since the side drives would
+otherwise pull left and right limbs out of step; crossed, since the limbs across from the higher drive must step farther
+for the animal to turn towards it on land, as it does in water."""
+
+MOTOR_SIDE = 1.5
+"""How much of that difference the neurons feel that drive the muscles: side drives bend the body more than they change
+its rhythm."""
+
 LIMB_ROLES = ("protractor", "depressor", "retractor", "elevator", "gate")
 
 
@@ -27,7 +36,8 @@ class NeuronCell(CpgCell):
     """A pattern generator made of neurons: `classes` in each segment and side, five neurons in each limb centre.
 
     Each limb centre is a ring of four neurons (protractor, depressor, retractor, elevator), in which each inhibits
-    its opposite and its predecessor, so that activity runs round; a fifth, the gate, has a high threshold and
+    its opposite and one neighbour, so that activity runs round (the predecessor; with adaptation, whose bursts end by
+    escape, the successor); a fifth, the gate, has a high threshold and
     silences the ring at high drive. Limbs inhibit the homologous neurons of the limb across and of the limb on the
     same side, which puts diagonal limbs in phase.
 
@@ -93,16 +103,17 @@ class NeuronCell(CpgCell):
     def connect_limbs(self, ring: Mapping[str, float], to_body: Sequence[Sequence[Any]]) -> None:
         """Wire each limb's ring, its gate, the limbs among each other, and each limb to its part of the body.
 
-        `ring` has the (positive) inhibitory weights `opposite`, `previous`, `gate`, `contralateral`, `ipsilateral`;
-        `to_body` rows (role, receiver class, side word, weight).
+        `ring` has the (positive) inhibitory weights `opposite`, `previous` or `next`, `gate`, `contralateral` and
+        `ipsilateral`; `to_body` rows (role, receiver class, side word, weight).
         """
         cycle = LIMB_ROLES[:4]
         for k in range(len(self.limbs)):
             for p, role in enumerate(cycle):
                 sender = self.limb_neuron(k, role)
-                opposite, previous = cycle[(p + 2) % 4], cycle[(p - 1) % 4]
-                self.couplings.add(sender, self.limb_neuron(k, opposite), -ring["opposite"], 0.0, "limb_ring")
-                self.couplings.add(sender, self.limb_neuron(k, previous), -ring["previous"], 0.0, "limb_ring")
+                for name, step in (("opposite", 2), ("previous", -1), ("next", 1)):
+                    if name in ring:
+                        receiver = self.limb_neuron(k, cycle[(p + step) % 4])
+                        self.couplings.add(sender, receiver, -ring[name], 0.0, "limb_ring")
                 self.couplings.add(self.limb_neuron(k, "gate"), sender, -ring["gate"], 0.0, "limb_gate")
                 for j in range(len(self.limbs)):
                     same_side = self.layout.limb_side(j) == self.layout.limb_side(k)
@@ -132,9 +143,12 @@ class NeuronCell(CpgCell):
         self.weight = nn.Parameter(torch.tensor(self.couplings.weight))
         sender, receiver = torch.tensor(self.couplings.sender), torch.tensor(self.couplings.receiver)
         self.register_buffer("weight_index", sender * self.num_neurons + receiver)
-        places = self.layout.drive_weights(mean=False)
-        body, limb = places[:, : 2 * self.segments], places[:, 2 * self.segments :]
-        drive_map = torch.cat([body] * len(self.classes) + [limb.repeat_interleave(len(LIMB_ROLES), 1)], 1)
+        places, means = (self.layout.drive_weights(mean=mean) for mean in (False, True))
+        body, n = places[:, : 2 * self.segments], 2 * self.segments
+        limb = means[:, n:] + OWN_SIDE * (places - means)[:, n:]
+        motor = body if len(self.classes) == 1 else means[:, :n] + MOTOR_SIDE * (body - means[:, :n])
+        classes = [body] * (len(self.classes) - 1) + [motor]
+        drive_map = torch.cat(classes + [limb.repeat_interleave(len(LIMB_ROLES), 1)], 1)
         self.register_buffer("drive_map", drive_map)
         self.weight_index: Tensor
         self.drive_map: Tensor
