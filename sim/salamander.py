@@ -1,8 +1,8 @@
 """The batched salamander: many worlds stepped in C, with named measurements.
 
-Integrator and step. At its true scale the animal is stiff and light: `discrete` at 2 ms is the reference; `euler` at
-2 ms is
-several times faster in water and needs checking against it; `rk4` and large steps diverge.
+Integrator and step. At its true scale the animal is stiff and light. `discrete` at 2 ms is the reference; at 5 ms it
+swims 2 to 5 % faster. `euler` at 2 ms is five times as fast in water, 3 % slower a swimmer, and stable in ordinary
+gaits; `implicitfast` swims 2 % faster than `discrete`. `rk4` diverges.
 """
 
 import math
