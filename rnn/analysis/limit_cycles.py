@@ -68,8 +68,12 @@ class LimitCycle(Result):
 
     @property
     def contraction(self) -> float:
-        """Largest modulus of the multipliers other than 1: below 1, a push fades by this factor in each turn."""
-        rest = self.multipliers[(self.multipliers - 1).abs() >= NEUTRAL]
+        """Largest modulus of the multipliers across the cycle: below 1, a push fades by this factor in each turn.
+
+        The multiplier nearest to 1 is the one along the cycle; others that equal 1 are counted by `neutral`.
+        """
+        away = (self.multipliers - 1).abs()
+        rest = self.multipliers[(away >= NEUTRAL) & (torch.arange(len(away)) != away.argmin())]
         return float(rest.abs().max()) if len(rest) else 0.0
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -101,22 +102,40 @@ def lyapunov_exponents(
     batch = len(s)
     k = system.size if count is None else min(count, system.size)
     frame = torch.linalg.qr(torch.randn(batch, system.size, k, generator=generator, dtype=torch.float64))[0]
-    chunk = max(1, ROWS // (batch * system.size))
-    logs = []
-    for first in range(0, transient + steps, chunk):
-        n = min(chunk, transient + steps - first)
-        inputs = None if course is None else course[first : first + n]
-        states = system.orbit(s, n, inputs)
-        s = states[-1]
-        for jacobian in system.jacobians(states[:-1], inputs):
-            frame, R = torch.linalg.qr(jacobian @ frame)
-            logs.append(R.diagonal(dim1=1, dim2=2).abs().log())
-    stretch = torch.stack(logs[transient:]) / system.dt  # [steps, B, k]
+    walk = _by_direction if 3 * k <= system.size else _by_jacobian
+    logs = torch.cat(list(walk(system, s, frame, transient + steps, course)))
+    stretch = logs[transient:] / system.dt  # [steps, B, k]
     runs = stretch.mean(0)
     runs = runs.sort(dim=1, descending=True).values
     error = runs.std(0) / batch**0.5 if batch > 1 else torch.full((k,), torch.nan, dtype=torch.float64)
     estimate = stretch.mean(1).cumsum(0) / torch.arange(1, steps + 1)[:, None]
     return Lyapunov(runs.mean(0), error, runs, estimate)
+
+
+def _by_jacobian(system: StepMap, s: Tensor, frame: Tensor, steps: int, course: Tensor | None) -> Iterator[Tensor]:
+    """Logarithms of the stretching [n, B, k], with the Jacobians of many steps in one batch."""
+    chunk = max(1, ROWS // (len(s) * system.size))
+    for first in range(0, steps, chunk):
+        n = min(chunk, steps - first)
+        inputs = None if course is None else course[first : first + n]
+        states = system.orbit(s, n, inputs)
+        s, logs = states[-1], []
+        for jacobian in system.jacobians(states[:-1], inputs):
+            frame, R = torch.linalg.qr(jacobian @ frame)
+            logs.append(R.diagonal(dim1=1, dim2=2).abs().log())
+        yield torch.stack(logs)
+
+
+def _by_direction(system: StepMap, s: Tensor, frame: Tensor, steps: int, course: Tensor | None) -> Iterator[Tensor]:
+    """The same step by step, for few exponents of a large state."""
+    for t in range(steps):
+        s, pushed = system.push(s, frame, None if course is None else course[t])
+        if not bool(s.isfinite().all()):
+            raise FloatingPointError(
+                f"the state is not finite after {t + 1} steps; the network diverges from this start"
+            )
+        frame, R = torch.linalg.qr(pushed)
+        yield R.diagonal(dim1=1, dim2=2).abs().log()[None]
 
 
 def kaplan_yorke(exponents: Tensor) -> float:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from rnn.cell import Cell, Tap, no_tap
 from rnn.edits import Edit, EditPlan
@@ -73,6 +75,7 @@ class StepMap(nn.Module):
             raise ValueError(f"`x` has shape {tuple(given.shape)}, the cell takes I={cell.input_size}; pass [I]")
         self.x = given.detach().double()
         self.plan = EditPlan(self.cell, edits) if edits else None
+        self.forward_mode = True
 
     def tap(self) -> Tap:
         """The tap of the edits."""
@@ -149,6 +152,28 @@ class StepMap(nn.Module):
         if gradient is None:
             return torch.zeros(batch, size, size, dtype=torch.float64)
         return gradient.reshape(batch, size, size)
+
+    def push(self, s: Tensor, frame: Tensor, x: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`F(s)` [B, S] and `dF/ds Q` [B, S, k] for a few directions Q [B, S, k], by forward differentiation.
+
+        Cheaper than `jacobian` for k much less than S. A cell with an operation that has no forward derivative is
+        differentiated backward.
+        """
+        batch, size, k = frame.shape
+        if self.forward_mode:
+            rows = s.detach().repeat_interleave(k, 0)
+            inputs = None if x is None else x.expand(batch, -1).repeat_interleave(k, 0)
+            try:
+                with torch.no_grad(), forward_ad.dual_level(), warnings.catch_warnings():
+                    warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, when its rules are first loaded
+                    dual = forward_ad.make_dual(rows, frame.mT.reshape(batch * k, size))
+                    following, pushed = forward_ad.unpack_dual(self(dual, inputs))
+                pushed = torch.zeros_like(following) if pushed is None else pushed
+                return following[::k], pushed.reshape(batch, k, size).mT
+            except (NotImplementedError, RuntimeError):
+                self.forward_mode = False
+        with torch.no_grad():
+            return self(s, x), self.jacobian(s, x) @ frame
 
     def jacobians(self, states: Tensor, xs: Tensor | None = None) -> Tensor:
         """Jacobians along an orbit: states [T, B, S] (before each step) to [T, B, S, S]."""
