@@ -80,13 +80,14 @@ class DriveTask(VectorEnv):
         import sim  # noqa: F401  (registers the environment)
 
         options = {"task_options": {"distance": distance}, "terminate": False, **simulation}
-        self.inner: Any = gymnasium.make_vec("salamander/Steer-v0", num_envs, max_episode_steps=10**9, **options)
+        inner: Any = gymnasium.make_vec("salamander/Steer-v0", num_envs, max_episode_steps=10**9, **options)
+        self.inner = inner
         self.num_envs, self.blink, self.limit, self.hold = num_envs, blink, limit, hold
         self.turn, self.levels = turn, levels
-        self.cell = getattr(rnn.cpg, CONTROLLERS[controller])(dt=self.inner.unwrapped.dt).eval()
+        self.cell = getattr(rnn.cpg, CONTROLLERS[controller])(dt=inner.unwrapped.dt).eval()
         self.motor = SpinalMotor(controller)
         self.metadata = {"autoreset_mode": AutoresetMode.SAME_STEP, "render_modes": []}
-        names = list(self.inner.unwrapped.observation_names)
+        names = list(inner.unwrapped.observation_names)
         spine = [i for i, name in enumerate(names) if name.startswith("joint_angle.")][:8]
         others = ["velocity.forward", "velocity.left", "yaw_rate", "up.z"]
         self._senses = [*spine, *[names.index(name) for name in others]]

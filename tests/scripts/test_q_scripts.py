@@ -1,0 +1,51 @@
+"""The scripts of the Q family, at a size that only shows that they run, write and resume."""
+
+import csv
+import json
+
+import pytest
+
+
+def test_training_writes_curves_and_a_finished_seed_is_not_run_again(script, tmp_path):
+    train_q = script("train_q")
+    args = train_q.Args(
+        hide="velocity", seeds="0:1", steps=400, worlds=4, evaluate_every=200, episodes=5, out=tmp_path,
+        set={"hidden_size": "8", "warmup": "200"},
+    )  # fmt: skip
+    first = train_q.main(args)
+    rows = list(csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines()))
+    assert [int(float(row["steps"])) for row in rows] == [200, 400] and float(rows[0]["mean_return"]) >= 8
+    before = (tmp_path / "recurrent_seed0" / "result.json").stat().st_mtime_ns
+    assert train_q.main(args) == first
+    assert (tmp_path / "recurrent_seed0" / "result.json").stat().st_mtime_ns == before
+
+
+def test_a_training_that_was_killed_ends_with_the_numbers_of_one_that_was_not(script, tmp_path, monkeypatch):
+    train_q = script("train_q")
+    options = dict(hide="velocity", seeds="0:1", steps=400, worlds=4, evaluate_every=100, episodes=5)
+    options["set"] = {"hidden_size": "8", "warmup": "120"}
+    whole = train_q.main(train_q.Args(out=tmp_path / "whole", **options))
+    step = train_q.Curve._on_step
+
+    def killed(self):
+        if self.num_timesteps == 252:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(train_q.Curve, "_on_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_q.main(train_q.Args(out=tmp_path / "half", **options))
+    monkeypatch.setattr(train_q.Curve, "_on_step", step)
+    again = train_q.main(train_q.Args(out=tmp_path / "half", **options))
+    assert again[0]["final"] == whole[0]["final"] and again[0]["best"] == whole[0]["best"]
+    assert [row[2] for row in again[0]["curve"]] == [row[2] for row in whole[0]["curve"]]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_the_tables_of_2005_are_written_with_the_papers_figures_beside(script, tmp_path):
+    tables = script("nfq_tables")
+    one = tables.main(tables.Args(table=1, runs=2, episodes=(10,), tests=2, epochs=5, out=tmp_path / "1"))
+    assert one["rows"][10]["transitions"] > 50 and (tmp_path / "1" / "tables.png").stat().st_size > 1000
+    two = tables.main(tables.Args(table=2, runs=2, max_episodes=3, tests=60, epochs=5, out=tmp_path / "2"))
+    stored = json.loads((tmp_path / "2" / "table2.json").read_text())
+    assert stored["paper"]["episodes"] == 70.95 and len(two["first_success"]) == 2
