@@ -24,6 +24,8 @@ LONGEST = 1000  # samples of the last sections of a forced record
 QUICK = 16_000  # samples used until the last stage
 HELD_OUT = 8_000  # samples of each held-out record that are simulated
 GAIN = 0.9  # a further oscillator must lower the held-out error to this share
+SIMPLER = 1.04  # times the lowest held-out error: the simplest model within it is taken
+LINEAR = ("log_omega", "raw_zeta", "weight", "bias", "rate", "readout.")  # parameters of a linear model
 GOOD = 0.01  # of the standard deviation: held-out errors below this are not worth a further oscillator
 LOUDER = 1.5  # a model must stay finite under held-out inputs of so many times their size
 
@@ -77,7 +79,7 @@ def identify_oscillators(
         if grown is None or not search.error(grown) < GAIN * search.error(best):
             break
         best = grown
-    search.refine(best, [*train, *valid] if len(records) >= 5 else scaled, last_only=True)
+    search.refine(best, scaled, last_only=True, iterations=25, tolerance=5e-4)
     blueprint = search.blueprint(best, records[0].sizes)
     system = System(best, blueprint, scaling, records[0].dt, window)
     cell = best.cell
@@ -103,7 +105,8 @@ class _Search:
         self.moving = self.I > 1 and self.O > 1
         self.unforced = all(np.ptp(r.u) == 0 for r in train)
         self.errors: dict[int, float] = {}
-        self.kept: list[Model] = []
+        self.kept: list[Model] = []  # an id stays unique while its model lives
+        self.free: dict[int, tuple[str, ...]] = {}  # by id: what may be fitted, where that is not everything
 
     def build(self, modes: Sequence[Mode], method: str, degree: int, hold: str = "line") -> Model:
         cell = OscillatorCell(
@@ -113,6 +116,7 @@ class _Search:
             moving=self.moving,
         )  # fmt: skip
         model = Model(cell, self.O, degree=degree).double().to(self.device)
+        self.kept.append(model)
         n = len(modes)
         with torch.no_grad():
             cell.log_omega.copy_(torch.tensor([2 * math.pi * m.frequency for m in modes], dtype=torch.float64).log())
@@ -123,15 +127,16 @@ class _Search:
             model.readout.C[:, :n] = 1.0 if self.O == 1 else torch.randn(self.O, n)
         return model
 
-    def lengths(self, modes: Sequence[Mode]) -> list[int]:
+    def lengths(self, modes: Sequence[Mode], records: Sequence[Record]) -> list[int]:
         """Section lengths from a few periods of the slowest mode to whole records (unforced) or long sections."""
-        longest = max(len(r) for r in self.train)
+        longest = max(len(r) for r in records)
         last = longest if self.unforced else min(longest, LONGEST)
         period = 1 / (min(m.frequency for m in modes) * self.dt)
-        length = int(min(max(PERIODS * period, 30), last))
+        length = int(min(max((2 if self.unforced else PERIODS) * period, 30), last))
         lengths = [length]
         while lengths[-1] < last:
-            lengths.append(4 * lengths[-1] if 6 * lengths[-1] < last else last)
+            factor = 2 if self.unforced else 4
+            lengths.append(factor * lengths[-1] if 1.5 * factor * lengths[-1] < last else last)
         return lengths
 
     def sections(self, records: Sequence[Record], length: int, samples: int) -> Sections:
@@ -144,18 +149,26 @@ class _Search:
             rows = rows[torch.linspace(0, len(rows) - 1, wanted).round().long()]
         return sections.pick(rows).to(self.device)
 
-    def refine(self, model: Model, records=None, *, last_only=False, quick=False, iterations=12) -> float:
+    def refine(
+        self, model: Model, records=None, *, last_only=False, quick=False, iterations=12, tolerance=2e-3
+    ) -> float:
         """Least squares on longer and longer sections; the last cost."""
         records = records or self.train
         cell = model.cell
         modes = [Mode(f, 0.0) for f in _hertz(cell)]
-        lengths = self.lengths(modes)
+        lengths = self.lengths(modes, records)
+        free = self.free.get(id(model), ("",))
+        names = [name for name, _ in model.named_parameters() if any(part in name for part in free)]
         cost = math.inf
         for i, length in enumerate(lengths[-1:] if last_only else lengths):
             final = last_only or i == len(lengths) - 1
             sections = self.sections(records, length, self.samples if final and not quick else QUICK)
             try:
-                found = fit_least_squares(model, sections, iterations=iterations, tolerance=2e-3)
+                begin = Sections(*(part[: lengths[0]] for part in sections))
+                states = fit_least_squares(model, begin, names=[], iterations=15).states
+                found = fit_least_squares(
+                    model, sections, names=names, states=states, iterations=iterations, tolerance=tolerance
+                )
             except ValueError:  # not finite from this start
                 return math.inf
             cost = found.cost
@@ -166,22 +179,33 @@ class _Search:
         return cost
 
     def first(self, number: int, method: str | None, degree: int | None) -> Model:
+        """The simplest of several models of so many oscillators that is nearly as good as the best of them."""
         modes = find_modes(self.train, number) or [Mode(0.05 / self.dt, 0.1)]
         while len(modes) < number:
             modes.append(Mode(modes[-1].frequency * 1.7, 0.2))
-        base = self.build(modes, method or "symplectic", degree or 1)
-        self.refine(base, quick=True)
+        kind, power = method or "symplectic", degree or 1
+        linear = self.build(modes, kind, power)
+        self.free[id(linear)] = LINEAR
+        self.refine(linear, quick=True)
+        bent, straight = self.like(linear, number, kind, power), self.build(modes, kind, power)
+        costs = [self.refine(bent, last_only=True, quick=True), self.refine(straight, quick=True)]
+        base = bent if costs[0] <= costs[1] else straight
         candidates = [base]
         for hold in ("now", "before") if not self.unforced else ():
-            candidates.append(self.like(base, number, base.cell.method, degree or 1, hold=hold))
+            candidates.append(self.like(base, number, kind, power, hold=hold))
             self.refine(candidates[-1], last_only=True, quick=True)
         base = min(candidates, key=self.error)
+        if base.cell.hold != linear.cell.hold:
+            linear = self.like(linear, number, kind, power, hold=base.cell.hold)
+            self.free[id(linear)] = LINEAR
+            self.refine(linear, last_only=True, quick=True)
+        candidates = [linear, base]
         methods, degrees = [method] if method else ["symplectic", "exact"], [degree] if degree else [1, 3]
-        candidates = [base]
-        for m, d in ((m, d) for m in methods for d in degrees if (m, d) != (base.cell.method, degree or 1)):
+        for d, m in ((d, m) for d in degrees for m in methods if (m, d) != (kind, power)):
             candidates.append(self.like(base, number, m, d))
             self.refine(candidates[-1], last_only=True, quick=True)
-        return min(candidates, key=self.error)
+        best = min(self.error(model) for model in candidates)
+        return next(model for model in candidates if self.error(model) <= SIMPLER * best)
 
     def like(
         self, model: Model, number: int, method: str, degree: int, mode: Mode | None = None, hold: str | None = None
@@ -252,7 +276,6 @@ class _Search:
                     total, count = total + (float(error) if safe else math.inf), count + ys[known:].numel()
             value = math.sqrt(total / count) if count else math.inf
             self.errors[id(model)] = value if math.isfinite(value) else math.inf
-            self.kept.append(model)  # an id stays unique while its model lives
             self.log(f"  held out: {value:.4g} of std")
         return self.errors[id(model)]
 

@@ -13,6 +13,7 @@ from rnn.data import Record, columns
 
 __all__ = ["load_records"]
 
+LARGEST_GAP = 3  # samples in a row that are filled in
 FORMATS = (".npz", ".csv", ".txt", ".dat", ".mat")
 
 
@@ -38,7 +39,8 @@ def load_records(
         inputs: names of variables or columns.
         outputs: names of variables or columns.
         dt: sampling time in seconds; None to take the file's, or the median step of the `time` column.
-        time: column or variable with the time in seconds.
+        time: column or variable with the time in seconds. Where up to three samples in a row are missing they are
+            filled in by a cubic spline; where more are, the record is cut in two.
         trial: column that numbers the trials of a text file; each becomes a record.
         skip_rows: lines to leave out before the header of a text file.
 
@@ -68,14 +70,8 @@ def _from_npz(path: Path, inputs: Sequence[str], outputs: Sequence[str], dt: flo
         raise ValueError(f"{path.name} is damaged or no npz file: {error}") from error
     step = _step(table, dt, time, path.name)
     if outputs or "y" in table:
-        return [
-            Record(
-                _pick(table, inputs or ["u"] * ("u" in table), path),
-                _pick(table, outputs or ["y"], path),
-                step,
-                path.stem,
-            )
-        ]
+        y = _pick(table, outputs or ["y"], path)
+        return [Record(_inputs(table, inputs or ["u"] * ("u" in table), path, len(y)), y, step, path.stem)]
     numbers = sorted(int(name[2:]) for name in table if name.startswith("y_") and name[2:].isdigit())
     if not numbers:
         raise ValueError(f"{path.name} has neither y nor y_0, y_1, ...; it has {', '.join(table) or 'nothing'}")
@@ -99,8 +95,9 @@ def _from_mat(path: Path, inputs: Sequence[str], outputs: Sequence[str], dt: flo
         if not name.startswith("__") and isinstance(value, np.ndarray) and value.dtype.kind in "fiub":
             table[name] = value.T if value.ndim == 2 and value.shape[0] == 1 else value
     step = _step(table, dt, time, path.name)
-    u = _pick(table, inputs or ["u"] * ("u" in table), path)
-    return [Record(u, _pick(table, outputs or ["y"], path), step, path.stem)]
+    y = _pick(table, outputs or ["y"], path)
+    u = _inputs(table, inputs or ["u"] * ("u" in table), path, len(y))
+    return [Record(u, y, step, path.stem)]
 
 
 def _from_text(
@@ -139,14 +136,57 @@ def _from_text(
             f"{path.name}: which columns are outputs? name them with `outputs`; the columns are "
             f"{', '.join(names) if names else f'0 to {width - 1}'}"
         )
+    y = _pick(table, outputs, path)
+    u = _inputs(table, inputs, path, len(y))
+    marks = np.zeros(len(y)) if trial is None else _pick(table, [trial], path)[:, 0]
+    times = None if time is None else _pick(table, [time], path)[:, 0]
     step = _step(table, dt, time, path.name)
-    u, y = _pick(table, inputs, path), _pick(table, outputs, path)
-    if trial is None:
-        return [Record(u, y, step, path.stem)]
-    marks = _pick(table, [trial], path)[:, 0]
-    return [
-        Record(u[marks == m], y[marks == m], step, f"{path.stem} trial {m:g}") for m in dict.fromkeys(marks.tolist())
-    ]
+    records = []
+    for mark in dict.fromkeys(marks.tolist()):
+        name = path.stem if trial is None else f"{path.stem} trial {mark:g}"
+        rows = marks == mark
+        record = Record(u[rows], y[rows], step, name)
+        records += [record] if times is None else without_gaps(record, times[rows])
+    return records
+
+
+def without_gaps(record: Record, times: np.ndarray) -> list[Record]:
+    """The record on an even grid: missing samples filled in where few are missing in a row, cut where many are.
+
+    Sampling times that are even but for rounding give the record back, with their mean step.
+
+    >>> t = np.array([0.0, 0.1, 0.2, 0.4, 0.5, 0.6])
+    >>> [r.y[:, 0].round(6).tolist() for r in without_gaps(Record(None, t, 0.1), t)]
+    [[0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6]]
+
+    Raises:
+        ValueError: times that do not increase.
+    """
+    from scipy.interpolate import CubicSpline
+
+    if len(times) < 4:
+        return [record]
+    steps = np.diff(times)
+    if not (steps > 0).all():
+        bad = int(np.flatnonzero(~(steps > 0))[0])
+        raise ValueError(f"{record.name}: time does not increase from row {bad} ({times[bad]:g}) to the next")
+    middle = float(np.median(steps))
+    cuts = np.flatnonzero(steps > (LARGEST_GAP + 1.5) * middle) + 1
+    pieces = []
+    for k, (begin, end) in enumerate(zip([0, *cuts], [*cuts, len(times)], strict=True)):
+        t, piece = times[begin:end], record[int(begin) : int(end)]
+        number = 1 + np.concatenate([[-1], np.cumsum(np.maximum(np.rint(np.diff(t) / middle), 1)) - 1]).astype(int)
+        if len(piece) < 4:
+            continue
+        dt = float((t[-1] - t[0]) / number[-1])
+        u, y = piece.u, piece.y
+        if number[-1] + 1 > len(piece):
+            grid = np.arange(number[-1] + 1)
+            u, y = CubicSpline(number, u)(grid) if u.size else np.zeros((len(grid), 0)), CubicSpline(number, y)(grid)
+            u[number], y[number] = piece.u, piece.y
+        name = record.name if len(cuts) == 0 else f"{record.name} part {k}"
+        pieces.append(Record(u, y, dt, name, record.unit))
+    return pieces
 
 
 def _fields(line: str) -> list[str]:
@@ -165,6 +205,10 @@ def _header(lines: list[str], name: str) -> tuple[list[str], list[str]]:
     return [], [line for line in lines if line.lstrip()[0] not in "%#"]
 
 
+def _inputs(table: dict[str, np.ndarray], names: Sequence[str], path: Path, length: int) -> np.ndarray:
+    return _pick(table, names, path) if names else np.zeros((length, 0))
+
+
 def _pick(table: dict[str, np.ndarray], names: Sequence[str], path: Path) -> np.ndarray:
     missing = [name for name in names if name not in table]
     if missing:
@@ -173,8 +217,6 @@ def _pick(table: dict[str, np.ndarray], names: Sequence[str], path: Path) -> np.
     if len({len(channel) for channel in channels}) > 1:
         lengths = ", ".join(f"{name}: {len(channel)}" for name, channel in zip(names, channels, strict=True))
         raise ValueError(f"{path.name}: channels of different length ({lengths})")
-    if not channels:
-        return np.zeros((0, 0))
     return np.concatenate(channels, 1)
 
 
