@@ -91,8 +91,9 @@ def reproduce(cell: LearnedCell, motion: Motion, gait: str, *, drive: float | No
     ranges = rhythm.half_ranges(angles, dt, frequency) if frequency else np.zeros(24)
     aimed = np.ptp(goal, axis=0) / 2
     amplitude_error = np.where(moving, np.abs(ranges / np.maximum(aimed, 1e-9) - 1), 0.0)
-    lead = np.angle(offset) / (2 * math.pi)
-    time = lead + frequency * dt * np.arange(len(angles))
+    turns = frequency * dt * np.arange(len(angles))
+    projected = np.exp(-2j * math.pi * turns) @ (angles - angles.mean(0))
+    time = turns + np.angle(np.vdot(aims[moving], projected[moving])) / (2 * math.pi)
     shape = np.stack([np.interp(time % 1, np.arange(513) / 512, np.append(g, g[0])) for g in goal.T], 1)
     first = float(early.double().std()) if early is not None else math.nan
     return Reproduction(
@@ -133,7 +134,7 @@ def in_the_body(
     drives: Sequence[tuple[float, float]],
     *,
     seconds: float = 8.0,
-    start: float = 2.0,
+    start: float | None = None,
     closed: bool = False,
     control: str = "muscle",
     limb_drive: float = 0.0,
@@ -144,7 +145,8 @@ def in_the_body(
 
     Args:
         cell: the network. world: where. drives: left and right drive of each animal.
-        seconds: simulated time. start: from when on the gait is measured, s.
+        seconds: simulated time. start: from when on the gait is measured, s; None
+            leaves out the first quarter.
         closed: the network feels the spine's angles. control: "muscle" or "joint". limb_drive, edits: see
             `agents.controller`. options: of the environment.
     """

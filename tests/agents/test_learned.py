@@ -155,9 +155,10 @@ def test_a_loss_that_is_not_a_number_stops_training_with_a_remedy():
         imitate(cell, motion, Imitation(iterations=1, rows=2, steps=5))
 
 
-@pytest.mark.parametrize(
-    "name", policies() or [pytest.param("none", marks=pytest.mark.skip(reason="the zoo is empty"))]
-)
+NETWORKS = policies() or [pytest.param("none", marks=pytest.mark.skip(reason="the zoo is empty"))]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
 class TestZoo:
     def test_it_keeps_the_motion_and_forgets_a_push(self, name):
         cell, card = load_policy(f"zoo/{name}")
