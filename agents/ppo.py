@@ -21,7 +21,7 @@ __all__ = ["Collector", "PPOConfig", "Rollout", "Sequences", "ppo_loss", "sequen
 
 @dataclass(frozen=True)
 class PPOConfig:
-    """Settings of recurrent PPO; defaults solve CartPole without velocities (see `benchmarks/recurrent_ppo.py`)."""
+    """Settings of recurrent PPO; those measured on tasks stand in `benchmarks/recurrent_ppo.py`."""
 
     horizon: int = 32
     """Steps per world between updates."""
