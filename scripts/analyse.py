@@ -212,7 +212,7 @@ def rhythm(network: Network) -> Iterator[Section]:
             cycle = limit_cycle(network.cell, network.input(drive)[0], edits=network.edits)
         except (NoRhythm, FloatingPointError) as why:
             network.cycles[drive] = None
-            yield Section(title, f"No rhythm: {why}.")
+            yield Section(title, f"No rhythm. {why}.")
             continue
         network.cycles[drive] = cycle
         text = (
@@ -358,7 +358,7 @@ def stiffness(network: Network) -> Iterator[Section]:
     """Curvature of the error of reproducing its own motion: stiff and sloppy directions of the parameters."""
     xs = network.input(network.drives[-1], batch=(60, 1))
     wanted = unroll(network.twin, xs.double()).outputs.detach()
-    sizes = {name: p.numel() for name, p in network.cell.named_parameters() if p.numel() >= 4}
+    sizes = {name: p.numel() for name, p in network.cell.named_parameters() if p.numel() >= 4 and name != "start"}
     if not sizes:
         return
     name = min(sizes, key=lambda key: abs(sizes[key] - 40))

@@ -69,7 +69,10 @@ def hessian_spectrum(
     twin, theta, run = _loss_of(cell, xs, loss, names, copies=1)
     size = len(theta)
     theta = theta.requires_grad_(True)
-    (gradient,) = torch.autograd.grad(run(theta[None]), theta, create_graph=True)
+    value = run(theta[None])
+    if not value.requires_grad:
+        raise ValueError(f"the loss does not depend on {names}; parameters of the initial state are held, name others")
+    (gradient,) = torch.autograd.grad(value, theta, create_graph=True)
     if size <= 400:
         rows = [torch.autograd.grad(gradient[i], theta, retain_graph=True)[0] for i in range(size)]
         H = torch.stack(rows)

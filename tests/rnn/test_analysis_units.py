@@ -120,6 +120,11 @@ def test_lanczos_finds_the_ends_of_a_written_out_spectrum():
     assert not found.complete and found.eigenvalues[0].item() == pytest.approx(few.eigenvalues[0].item(), rel=1e-4)
 
 
+def test_a_loss_that_ignores_the_parameters_is_refused():
+    with pytest.raises(ValueError, match="does not depend"):
+        hessian_spectrum(ElmanCell(1, 2), torch.randn(3, 2, 1), lambda ys: torch.zeros(()), names=["bias"])
+
+
 def test_courses_show_every_gate_and_clamps_show_in_them():
     cell = make_cell("lstm", 2, 3)
     found = courses(cell, torch.randn(20, 2, 2), edits=[Clamp("forget[1]", 0.25)], names=("forget", "c", "h"))
