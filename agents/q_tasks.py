@@ -43,7 +43,7 @@ THRESHOLDS = {
 }
 """Gymnasium's registry; Pendulum has none there."""
 
-_MOUNTAIN_HINT = {"hints": 100, "hint_low": (0.5, 0.0), "hint_high": (0.6, 0.07)}
+_MOUNTAIN_HINT = {"hints": 200, "hint_low": (0.5, 0.0), "hint_high": (0.6, 0.07)}
 
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "CartPole-v1": {
@@ -65,7 +65,16 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "MountainCar-v0": {
         "recurrent_dqn": {"reward_scale": 0.05, "scale": (1.0, 15.0), "n_step": 10, "epsilon_steps": 20_000},
-        "fitted_q": {**_MOUNTAIN_HINT, "gamma": 0.99, "refit_every": 400, "epsilon": 0.05},
+        "fitted_q": {
+            **_MOUNTAIN_HINT,
+            "model": "nfq",
+            "hidden": (15, 15),
+            "epochs": 300,
+            "refit": True,
+            "iterations": 2,
+            "refit_every": 200,
+            "gamma": 0.99,
+        },
     },
     "Acrobot-v1": {"recurrent_dqn": {"reward_scale": 0.05, "scale": (1.0, 1.0, 1.0, 1.0, 0.2, 0.1)}},
     "Pendulum-v1": {
