@@ -72,13 +72,14 @@ def learn(
     optimiser, losses = torch.optim.Adam(cell.parameters(), lr=0.005), []
     for step in range(updates):
         ys, kind = courses(32, given + free, step, gait)
-        if coded:  # the phase is then the network's own choice: all begin at the same
-            ys, kind = courses(2, free, 0)
+        length = free
+        if coded:  # the phase is then the network's own choice: all begin at the same; ever longer pieces
+            length = min(free, 8 + 2 * free * step // updates)
             kind = torch.tensor([0, 1])
-            ys = torch.cat([courses(1, free, 0, name)[0] for name in ("walk", "swim")], 1)
+            ys = torch.cat([courses(1, length, 0, name)[0] for name in ("walk", "swim")], 1)
         code = nn.functional.one_hot(kind, 2).float() if coded else ys.new_zeros(ys.shape[1], 0)
         noisy = ys[:given] + 0.05 * torch.randn(ys[:given].shape)
-        loss = (heard_then_free(cell, noisy, code, free) - ys).square()[min(given, 5) :].mean()
+        loss = (heard_then_free(cell, noisy, code, length) - ys).square()[min(given, 5) :].mean()
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(cell.parameters(), 1.0)
@@ -139,7 +140,7 @@ def generated() -> Table:
     """H32: motion generated from one code (one to many), and forecast from a piece of it."""
     table = Table()
     one, free = Continuing(40, codes=2), 60
-    table.course("loss", "one to many", learn(one, given=0, free=free, updates=200, coded=True))
+    table.course("loss", "one to many", learn(one, given=0, free=free, updates=400, coded=True))
     with torch.no_grad():
         made = heard_then_free(one, torch.zeros(0, 2, 8), torch.eye(2), free)
     for i, name in enumerate(("walk", "swim")):

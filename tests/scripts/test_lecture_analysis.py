@@ -38,7 +38,7 @@ def test_the_logistic_unit_folds_at_the_taught_places_and_clipping_tames_the_cli
     assert numbers["clipped at 0.1: last loss"] < 0.1 * numbers["plain: last loss"]
 
 
-FIGURES = "H7 H8 H13 H15 H17 H18 H19 H21 H23 H24 H26 H29 H31"
+FIGURES = "H7 H8 H9 H13 H15 H17 H18 H19 H21 H23 H24 H26 H29 H30 H31 H32 H38 H39"
 
 
 @pytest.mark.slow
