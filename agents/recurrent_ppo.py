@@ -38,6 +38,9 @@ class RecurrentPPOConfig(PPOConfig):
     """Feed the last action back as a feature."""
     normalise: bool = True
     """Scale features by their running mean and deviation."""
+    normalise_until: float = 0.2
+    """Part of the training after which that scale stands still: a solved task goes on to change the statistics, and a
+    scale that follows them changes the policy when the falling learning rate can no longer make up for it."""
     noise: str = "step"
     """Exploration of continuous actions: "step" (independent) or "state" (smooth: `agents.heads.StateNoiseHead`)."""
     noise_steps: int = 4
@@ -90,7 +93,8 @@ class RecurrentPPO(Learner):
             "noise_steps",
             "log_std",
         )
-        return RecurrentPolicy(self.obs_size, self.action_space, **{name: getattr(c, name) for name in names})
+        own = {name: getattr(c, name) for name in names}
+        return RecurrentPolicy(self.obs_size, self.action_space, settings=dict(c.settings), **own)
 
     def networks(self) -> dict[str, nn.Module]:
         return {"policy": self.network}
@@ -130,7 +134,7 @@ class RecurrentPPO(Learner):
             group["lr"] = rate
         self.spread = max(float(batch.advantage.std(correction=0)), c.spread_decay * self.spread)
         metrics = update(self.network, self.optimiser, batch, c, self.generator, floor=self.spread)
-        if self.network.scale is not None:
+        if self.network.scale is not None and 1 - self._current_progress_remaining <= c.normalise_until:
             self.network.scale.update(batch.x[-c.horizon :, :, : self.obs_size])
         return {**metrics, "learning_rate": rate}
 
