@@ -3,7 +3,7 @@
     python scripts/tune_rate.py --out rnn/cpg/rate.json
 
 Question: do half-centres with adaptation walk and swim under one drive? Neuron, adaptation and muscle cell keep the
-form of the published zebrafish exercise (tau 2 ms, rho 0.5, muscle time constants 5 and 20 ms); drive gains,
+form of the published zebrafish exercise (rho 0.5, muscle time constants 5 and 20 ms); drive gains,
 adaptation and weights are searched by CMA-ES against the newt's frequencies and lags, stage by stage as for the
 leaky network. About 15 minutes on one core; prints each stage's loss (0: every target met).
 """
@@ -45,65 +45,73 @@ class Args:
     """seed of the search"""
 
 
-LINKS = (("R", "R", "ipsilateral", 1.0), ("R", "R", "ipsilateral", -0.1), ("R", "R", "contralateral", -5.0))
+LINKS = (
+    ("R", "R", "ipsilateral", 0.2), ("R", "R", "ipsilateral", -0.1), ("R", "R", "contralateral", -4.0),
+    ("R", "M", "ipsilateral", 3.0), ("R", "M", "contralateral", -3.0), ("R", "D", "ipsilateral", 2.0),
+    ("D", "R", "ipsilateral", 2.0),
+)  # fmt: skip
 ROLES = ("protractor", "depressor", "retractor", "elevator")
 
 
 def guess() -> Parameters:
     """Where the search starts: the published adaptation, inhibition across with the longer reach towards the tail."""
     return {
-        "classes": ["R"],
-        "tau": 0.002,
+        "classes": ["R", "D", "M"],
+        "tau": {"R": 0.01, "D": 0.06, "M": 0.01},
         "rho": 0.5,
-        "gain": {"R": 4.0},
-        "bias": {"R": -3.4},
-        "tau_a": {"R": 0.2},
-        "fatigue": {"R": 10.0},
-        "haste": {"R": 0.5},
+        "gain": {"R": 1.0, "D": 0.0, "M": 1.0},
+        "bias": {"R": 6.0, "D": 0.0, "M": -2.0},
+        "tau_a": {"R": 1.5, "D": 0.3, "M": 0.3},
+        "fatigue": {"R": 20.0, "D": 0.0, "M": 1.0},
+        "haste": {"R": 1.0, "D": 0.0, "M": 0.0},
         "muscle": {"gain": 0.1, "tau_up": 0.005, "tau_down": 0.02},
-        "links": [[a, b, across, weight, 0.0, 0.0] for a, b, across, weight in LINKS],
+        "links": [[a, b, across, weight, 0.0, float(a == "D"), float(a != "D")] for a, b, across, weight in LINKS],
         "extent": [1, 2],
         "ring": {
-            "gain": 4.0, "bias": -4.0, "tau_a": 0.8, "haste": 0.5, "fatigue": 10.0, "opposite": 5.0,
-            "previous": 3.0, "gate": 40.0, "contralateral": 0.5, "ipsilateral": 0.5,
+            "tau": 0.01, "gain": 1.0, "bias": 6.0, "tau_a": 3.0, "haste": 2.2, "fatigue": 20.0, "opposite": 4.0,
+            "next": 2.0, "gate": 40.0, "contralateral": 0.5, "ipsilateral": 0.5,
         },
-        "gate": {"gain": 40.0, "bias": -124.0, "tau_a": 0.1},
-        "to_body": [[role, "R", across, 0.0] for role in ROLES for across in ("ipsilateral", "contralateral")],
-        "output": {"body": 1.0, "limb": 1.0},
+        "gate": {"tau": 0.01, "gain": 40.0, "bias": -124.0, "tau_a": 0.1},
+        "relay": {"threshold": 0.9, "slope": 60.0, "silence": 50.0, "saturation": 4.7},
+        "to_body": [[role, "R", "ipsilateral", weight] for role, weight in zip(ROLES, (6.0, 0.0, -6.0, 0.0), strict=True)],
+        "output": {"body": 1.6, "limb": 0.4, "limb_tau": 0.1},
     }  # fmt: skip
 
 
 def segment_knobs(p: Parameters) -> list[Knob]:
-    knobs = [Knob(("gain", "R"), 0.2, 30.0, log=True), Knob(("bias", "R"), -20.0, 20.0)]
+    knobs = [Knob(("gain", "R"), 0.8, 8.0, log=True), Knob(("bias", "R"), -5.0, 8.0)]
     knobs += [
-        Knob(("tau_a", "R"), 0.05, 3.0, log=True),
-        Knob(("fatigue", "R"), 0.5, 50.0, log=True),
+        Knob(("tau_a", "R"), 0.3, 3.0, log=True),
+        Knob(("fatigue", "R"), 5.0, 50.0, log=True),
         Knob(("haste", "R"), 0, 3),
     ]
-    knobs += [Knob(("links", 0, 3), 0.0, 5.0), Knob(("links", 2, 3), 0.3, 30.0, log=True, sign=-1.0)]
-    return [*knobs, Knob(("muscle", "gain"), 0.01, 2.0, log=True)]
+    knobs += [Knob(("links", 0, 3), 0.0, 1.5), Knob(("links", 2, 3), 2.0, 12.0, log=True, sign=-1.0)]
+    knobs += [Knob(("gain", "M"), 0.1, 5.0, log=True), Knob(("bias", "M"), -15.0, 3.0)]
+    knobs += [Knob(("links", 3, 3), 0.5, 12.0, log=True), Knob(("links", 4, 3), 0.2, 12.0, log=True, sign=-1.0)]
+    return [*knobs, Knob(("muscle", "gain"), 0.01, 0.5, log=True)]
 
 
 def chain_knobs(p: Parameters) -> list[Knob]:
-    """Connections to other segments, as multiples of the segment's own; the second link starts at weight -1."""
-    p["links"][1][3] = -0.1
-    reach = [Knob(("links", i, k), 0.0, 20.0 if i == 1 else 2.0) for i in range(3) for k in (4, 5)]
-    return reach + segment_knobs(p)
+    """Reach of the inhibition across and of D, the strength and slowness of D, and the segment's numbers again."""
+    reach = [Knob(("links", i, k), 0.0, 1.5) for i in (2, 6) for k in (4, 5)]
+    reach += [Knob(("links", 5, 3), 0.5, 3.0, log=True), Knob(("links", 6, 3), 0.3, 2.0, log=True)]
+    reach += [Knob(("tau", "D"), 0.02, 0.15, log=True)]
+    return [*reach, Knob(("gain", "D"), 0.0, 1.0), Knob(("bias", "D"), -3.0, 1.0), *segment_knobs(p)]
 
 
 def limb_knobs(p: Parameters) -> list[Knob]:
-    knobs = [Knob(("ring", "gain"), 0.2, 30.0, log=True), Knob(("ring", "bias"), -20.0, 20.0)]
+    knobs = [Knob(("ring", "gain"), 0.5, 8.0, log=True), Knob(("ring", "bias"), -5.0, 10.0)]
     knobs += [
-        Knob(("ring", "tau_a"), 0.05, 4.0, log=True),
-        Knob(("ring", "fatigue"), 0.5, 50.0, log=True),
+        Knob(("ring", "tau_a"), 0.3, 6.0, log=True),
+        Knob(("ring", "fatigue"), 5.0, 50.0, log=True),
         Knob(("ring", "haste"), 0, 3),
     ]
-    knobs += [Knob(("ring", name), 0.3, 30.0, log=True) for name in ("opposite", "previous")]
+    knobs += [Knob(("ring", name), 1.0, 12.0, log=True) for name in ("opposite", "next")]
     return knobs + [Knob(("ring", name), 0.05, 5.0, log=True) for name in ("contralateral", "ipsilateral")]
 
 
 def projection_knobs(p: Parameters) -> list[Knob]:
-    return [Knob(("to_body", i, 3), -15.0, 15.0) for i in range(len(p["to_body"]))]
+    return [Knob(("to_body", i, 3), -20.0, 20.0) for i in range(len(p["to_body"]))]
 
 
 def polish_knobs(p: Parameters) -> list[Knob]:
@@ -117,7 +125,7 @@ STAGES: dict[str, tuple[Callable[[Parameters], list[Knob]], Callable[..., np.nda
     "projection": (projection_knobs, projection_loss),
     "polish": (polish_knobs, polish_loss),
 }
-TRIAL = Trial(RateCell, ("weight", "gain", "bias", "tau_a", "fatigue", "haste", "muscle_gain"))
+TRIAL = Trial(RateCell, ("weight", "gain", "bias", "tau_a", "fatigue", "haste", "muscle_gain", "tau"))
 
 
 def search(parameters: Parameters, stage: str, args: Args) -> tuple[Parameters, float]:

@@ -82,6 +82,41 @@ def test_silenced_drive_stops_the_animal():
     assert metrics.gait == "rest" and abs(metrics.forward_speed) < 0.1
 
 
+NEURONS = ["leaky", "rate"]
+
+
+@pytest.fixture(scope="module", params=NEURONS)
+def neurons(request):
+    """A network of neurons: its name, its walks and its swims under rising drive."""
+    name = request.param
+    walks = gaits("land", [0.5, 1.3, 2.0, 2.8], seconds=7.0, start=3.0, controller=name)
+    return name, walks[0], walks[1:], gaits("pool", [3.3, 4.0, 4.6], controller=name)
+
+
+def test_networks_of_neurons_rest_walk_and_swim_under_rising_drive(neurons):
+    _, rest, walks, swims = neurons
+    assert_all(drive_checks([0.5, 1.3, 2.0, 2.8, 3.3, 4.0, 4.6], [rest, *walks, *swims]))
+    for group in (walks, swims):
+        assert np.all(np.diff([m.forward_speed for m in group]) > 0)
+        assert np.all(np.diff([m.frequency for m in group]) > 0)
+
+
+def test_networks_of_neurons_swim_by_a_wave_and_walk_by_a_standing_one(neurons):
+    _, _, walks, swims = neurons
+    for metrics in swims:
+        assert 0.9 <= metrics.waves <= 1.2 and metrics.travelling_index > 0.6
+    assert 0.45 <= walks[1].trunk_tail_phase <= 0.55 and walks[1].travelling_index < 0.3
+
+
+@pytest.mark.parametrize("controller", NEURONS)
+@pytest.mark.parametrize(("world", "drive"), [("pool", 4.0), ("land", 2.0)])
+def test_networks_of_neurons_turn_towards_the_more_driven_side(controller, world, drive):
+    half = np.array([-0.6, -0.3, 0.0, 0.3, 0.6])
+    edits = (Clamp("drive.left", drive + half), Clamp("drive.right", drive - half))
+    turning = [m.yaw_rate for m in gaits(world, [drive] * 5, seconds=7.0, edits=edits, controller=controller)]
+    assert np.all(np.diff(turning) > 0), turning
+
+
 @pytest.mark.slow
 def test_speeds_hardly_depend_on_the_time_step():
     swim = {dt: gaits("pool", [4.0], timestep=dt)[0].speed for dt in (0.001, 0.002, 0.005)}

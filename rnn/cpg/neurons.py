@@ -80,14 +80,14 @@ class NeuronCell(CpgCell):
     def connect_chain(self, links: Sequence[Sequence[Any]], extent: Sequence[int]) -> None:
         """Repeat a segment's connections along the chain.
 
-        A link (sender class, receiver class, "ipsilateral" | "contralateral", w, rostral, caudal) connects each
-        segment to itself with weight w, to the n-th segment towards the head with w rostral / (n + 1), n up to
+        A link (sender class, receiver class, "ipsilateral" | "contralateral", w, rostral, caudal, local = 1) connects
+        each segment to itself with weight w local, to the n-th segment towards the head with w rostral / (n + 1), n up to
         `extent[0]`, and to the n-th towards the tail with w caudal / (n + 1), n up to `extent[1]`.
         """
-        for sender, receiver, across, weight, rostral, caudal in links:
+        for sender, receiver, across, weight, rostral, caudal, *local in links:
             for j in range(self.segments):
                 for i in range(max(0, j - extent[0]), min(self.segments, j + extent[1] + 1)):
-                    strength = 1.0 if i == j else (caudal if i > j else rostral) / (abs(i - j) + 1)
+                    strength = (local or [1.0])[0] if i == j else (caudal if i > j else rostral) / (abs(i - j) + 1)
                     for side in (0, 1):
                         from_side = side if across == "ipsilateral" else 1 - side
                         pair = self.neuron(sender, from_side, j), self.neuron(receiver, side, i)
@@ -146,7 +146,7 @@ class NeuronCell(CpgCell):
         places, means = (self.layout.drive_weights(mean=mean) for mean in (False, True))
         body, n = places[:, : 2 * self.segments], 2 * self.segments
         limb = means[:, n:] + OWN_SIDE * (places - means)[:, n:]
-        motor = body if len(self.classes) == 1 else means[:, :n] + MOTOR_SIDE * (body - means[:, :n])
+        motor = means[:, :n] + MOTOR_SIDE * (body - means[:, :n])
         classes = [body] * (len(self.classes) - 1) + [motor]
         drive_map = torch.cat(classes + [limb.repeat_interleave(len(LIMB_ROLES), 1)], 1)
         self.register_buffer("drive_map", drive_map)

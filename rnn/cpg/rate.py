@@ -17,11 +17,12 @@ __all__ = ["RateCell", "RateState", "guarded_root"]
 
 
 class RateState(NamedTuple):
-    """Firing rates and adaptations of all neurons [B, n], activations of the muscle cells [B, 2 S]."""
+    """Firing rates and adaptations of all neurons [B, n], muscle cells of body [B, 2 S] and limbs [B, 2 L]."""
 
     activity: Tensor
     adaptation: Tensor
     muscle: Tensor
+    limb: Tensor
 
 
 def guarded_root(x: Tensor, width: float = 0.01) -> Tensor:
@@ -40,25 +41,28 @@ class RateCell(NeuronCell):
 
     Continuous equations, for neuron i with senders j, drive d and stretch s of its segment and side:
 
-        tau r_i'     = -r_i + S(g_i d + c_i + sum_j w_ij r_j - b a_i + k s_i),    S(x) = sqrt(max(x, 0))
+        tau_i r_i'   = -r_i + S(g_i d + c_i + sum_j w_ij r_j - b a_i + k s_i),    S(x) = sqrt(max(x, 0))
         tau_a,i a_i' = (1 + v_i d) (-a_i + rho r_i)
-        m'           = g_m r (1 - m) / tau_ma - m / tau_md
+        m'           = g_m r (1 - m) / tau_ma - m / tau_md          (body)
+        tau_l q'     = -q + (difference of opposite ring neurons)   (limbs)
 
     Discrete update, `substeps` times per step with h = dt / substeps: each equation is solved exactly with what
-    enters it held constant (exponential Euler), so the step may exceed tau = 2 ms:
+    enters it held constant (exponential Euler), so adaptation and muscle may be as fast as they like:
 
-        r <- e r + (1 - e) S(...), e = exp(-h/tau);   a <- e_a a + (1 - e_a) rho r;   m <- q m + (1 - q) m_inf,
-        q = exp(-h (g_m r / tau_ma + 1 / tau_md)),    m_inf = (g_m r / tau_ma) / (g_m r / tau_ma + 1 / tau_md)
+        r <- e_i r + (1 - e_i) S(...), e_i = exp(-h/tau_i);   a <- e_a a + (1 - e_a) rho r;   m <- u m + (1 - u) m_inf,
+        u = exp(-h (g_m r / tau_ma + 1 / tau_md)),    m_inf = (g_m r / tau_ma) / (g_m r / tau_ma + 1 / tau_md)
 
-    Neuron, adaptation, muscle cell, kernel 1 / (distance + 1) with longer reach towards the tail, and the steering
-    input as a left/right difference follow the zebrafish exercise of the EPFL course "Computational Motor Control"
-    (2024); its segments are one neuron per side here. An addition: drive hastens adaptation (v), without which the
-    frequency of such half-centres hardly depends on drive. Limb rings after "Mechanisms of frequency and pattern
+    Neuron, adaptation, muscle cell, kernel 1 / (distance + 1) and the steering input as a left/right difference follow
+    the zebrafish exercise of the EPFL course "Computational Motor Control" (2024). Departures: each segment and side
+    has one rhythm neuron R, one slower interneuron D that passes the burst on to the next segments, and one motoneuron
+    M; tau is 10 ms, not 2 ms, whose common mode is too fast for steps of 2.5 ms; drive hastens adaptation (v), without
+    which the frequency of such half-centres hardly depends on drive, and reaches the cord through the relay of
+    `LeakyCell`. Limb rings after "Mechanisms of frequency and pattern
     control in the neural rhythm generators" (Matsuoka, 1987). Time constants, drive gains and weights were found by
     `scripts/tune_rate.py`.
 
-    Taps: input, gain, bias, tau_a, fatigue (b), weight, muscle_gain (g_m), haste (v) [1, .], tonic, activity (in every
-    substep), adaptation, muscle.
+    Taps: input, gain, bias, tau_a, fatigue (b), weight, muscle_gain (g_m), tau, haste (v) [1, .], tonic, activity (in every
+    substep), adaptation, muscle, limb_muscle.
 
     Args:
         segments: S, segments of the body.
@@ -72,7 +76,7 @@ class RateCell(NeuronCell):
     >>> cell = RateCell()
     >>> y, state = cell(drive_input(cell, 4.0), cell.initial_state(1))
     >>> y.shape, state.activity.shape
-    (torch.Size([1, 24]), torch.Size([1, 36]))
+    (torch.Size([1, 24]), torch.Size([1, 68]))
     """
 
     def __init__(
@@ -94,18 +98,24 @@ class RateCell(NeuronCell):
         self.gain = self.per_neuron(p["gain"], ring["gain"], gate["gain"])
         self.bias = self.per_neuron(p["bias"], ring["bias"], gate["bias"])
         self.tau_a = self.per_neuron(p["tau_a"], ring["tau_a"], gate["tau_a"])
+        self.tau = self.per_neuron(p["tau"], ring["tau"], gate["tau"])
         self.haste = self.per_neuron(p["haste"], ring["haste"], 0.0)
         self.fatigue = self.per_neuron(p["fatigue"], ring["fatigue"], 0.0)
-        self.tau, self.rho, self.muscle = p["tau"], p["rho"], dict(p["muscle"])
+        self.relay = dict(p["relay"])
+        self.rho, self.muscle = p["rho"], dict(p["muscle"])
         self.muscle_gain = nn.Parameter(torch.full((2 * segments,), float(self.muscle["gain"])))
         self.feedback_gain = nn.Parameter(torch.tensor(float(feedback_gain)))
+        self.limb_tau = p["output"]["limb_tau"]
         self.body_gain, self.limb_gain = p["output"]["body"], p["output"]["limb"]
-        self.register_buffer("start", 0.1 * self.first_bias().clamp(min=0))
+        self.register_buffer("start", 0.5 * self.first_bias())
         self.start: Tensor
 
     def initial_state(self, batch: int) -> RateState:
-        rate = self.start.expand(batch, -1).clone()
-        return RateState(rate, torch.zeros_like(rate), rate.new_zeros(batch, 2 * self.segments))
+        pattern = self.start.expand(batch, -1)
+        still = pattern.new_zeros(batch, self.output_size)
+        return RateState(
+            pattern.clamp(min=0), (-pattern).clamp(min=0), still[:, self.body_slice], still[:, self.limb_slice]
+        )
 
     def forward(self, x: Tensor, state: RateState, tap: Tap = no_tap) -> tuple[Tensor, RateState]:
         x = tap("input", x)
@@ -115,13 +125,14 @@ class RateCell(NeuronCell):
         pull = tap("muscle_gain", self.muscle_gain.unsqueeze(0)) / self.muscle["tau_up"]
         stretch = self.stretch(x)
         felt = nn.functional.pad(self.feedback_gain * stretch, (0, self.num_neurons - stretch.shape[1]))
-        drive = self.drive(x)
-        tonic = tap("tonic", gain * drive + bias + felt)
+        drive = self.drive(x).clamp(max=self.relay["saturation"])
+        quiet = self.relay["silence"] * torch.sigmoid(self.relay["slope"] * (self.relay["threshold"] - drive))
+        tonic = tap("tonic", gain * drive + bias - quiet + felt)
         h = self.dt / self.substeps
-        keep = math.exp(-h / self.tau)
+        keep = torch.exp(-h / tap("tau", self.tau.unsqueeze(0)))
         keep_a = torch.exp(-h / tau_a * (1 + tap("haste", self.haste.unsqueeze(0)) * torch.relu(drive)))
         take_a = self.rho * (1 - keep_a)
-        r, a, m = state
+        r, a, m, limb = state
         motor = slice(self.neuron(self.classes[-1], 0, 0), self.neuron(self.classes[-1], 0, 0) + 2 * self.segments)
         for _ in range(self.substeps):
             current = propagate(r, matrix) + tonic - fatigue * a
@@ -131,6 +142,6 @@ class RateCell(NeuronCell):
             speed = rise + 1 / self.muscle["tau_down"]
             level = rise / speed
             m = level + (m - level) * torch.exp(-h * speed)
-        a, m = tap("adaptation", a), tap("muscle", m)
-        y = torch.cat((self.body_gain * m, self.limb_gain * self.limb_rhythm(r)), 1)
-        return y, RateState(r, a, m)
+        limb = limb + (1 - math.exp(-self.dt / self.limb_tau)) * (self.limb_rhythm(r) - limb)
+        a, m, limb = tap("adaptation", a), tap("muscle", m), tap("limb_muscle", limb)
+        return torch.cat((self.body_gain * m, self.limb_gain * limb), 1), RateState(r, a, m, limb)

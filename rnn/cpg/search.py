@@ -26,7 +26,7 @@ Parameters = dict[str, Any]
 # as in the recorded trials (Karakasiliotis et al., 2016). Limbs: the newt's walking range, about 0.5 to 1.2 Hz.
 SWIM_HZ = {1.0: 1.45, 2.0: 2.03, 3.0: 2.61, 4.0: 3.19, 5.0: 3.77}
 SWIM_CARE = np.array([0.2, 0.3, 1.0, 1.0, 1.0])
-WALK_HZ = {1.2: 0.55, 2.0: 0.85, 2.8: 1.15}
+WALK_HZ = {1.2: 0.55, 2.0: 0.85, 2.95: 1.2}
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ def _limb_error(limbs: np.ndarray) -> np.ndarray:
     size = np.minimum(np.abs(cosine), np.abs(sine))
     error = 20 * np.log(hz / np.array(list(WALK_HZ.values()))) ** 2 + 10 * beyond(size, 0.35).mean(-1)
     pure = _purity(limbs, amplitude).mean(-1)
-    return (error + 5 * np.abs(turn - 0.25).mean(-1) + 10 * trot.mean(-1) + 5 * beyond(pure, 0.95)).sum(1)
+    return (error + 10 * np.abs(turn - 0.25).mean(-1) + 10 * trot.mean(-1) + 5 * beyond(pure, 0.95)).sum(1)
 
 
 def limbs_loss(trial: Trial, candidates: Sequence[Parameters]) -> np.ndarray:
