@@ -40,7 +40,8 @@ class LRUCell(Cell):
         output_size: O; None for O = N.
         r_min: smallest modulus at the start; close to 1 for long memories.
         r_max: largest modulus at the start, below 1.
-        max_phase: largest angle at the start, radians per step.
+        max_phase: largest angle at the start, radians per step. Angles above pi say nothing new, since the output is
+            real; to copy over a long lag at full time resolution use pi, to sum up slowly use less.
 
     >>> cell = LRUCell(2, 8, r_min=0.9)
     >>> bool((cell.eigenvalues().abs() >= 0.9 - 1e-6).all())
@@ -58,7 +59,7 @@ class LRUCell(Cell):
         output_size: int | None = None,
         r_min: float = 0.4,
         r_max: float = 0.99,
-        max_phase: float = 2 * math.pi,
+        max_phase: float = math.pi,
     ):
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
