@@ -73,7 +73,7 @@ def guess() -> Parameters:
         },
         "gate": {"tau": 0.01, "gain": 40.0, "bias": -124.0, "tau_a": 0.1},
         "relay": {"threshold": 0.9, "slope": 60.0, "silence": 50.0, "saturation": 4.7},
-        "to_body": [[role, "R", "ipsilateral", weight] for role, weight in zip(ROLES, (6.0, 0.0, -6.0, 0.0), strict=True)],
+        "to_body": [[r, "R", "ipsilateral", w] for r, w in zip(ROLES, (6.0, 0.0, -6.0, 0.0), strict=True)],
         "output": {"body": 1.6, "limb": 0.4, "limb_tau": 0.1},
     }  # fmt: skip
 

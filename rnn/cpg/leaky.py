@@ -37,7 +37,8 @@ class LeakyCell(NeuronCell):
 
     The drive reaches the cord through a relay: it saturates at 4.7, beyond which the rostral segments would fall
     silent, and below 1 a tonic inhibition of all neurons is not lifted, so that the animal rests, as the thresholds of
-    the midbrain's locomotor region do. Each segment and side has interneurons A, B, C and a motoneuron M. Structure and neurons after "A connectionist
+    the midbrain's locomotor region do. Each segment and side has interneurons A, B, C and a motoneuron M.
+    Structure and neurons after "A connectionist
     central pattern generator for the aquatic and terrestrial gaits of a simulated salamander" (Ijspeert, 2001), whose
     weights were never published: these were found by `scripts/evolve_leaky.py`, in the same stages. The gate neuron,
     which silences a limb's ring above drive 3, is an addition: it gives limbs the lower saturation that the paper of

@@ -81,7 +81,7 @@ class NeuronCell(CpgCell):
         """Repeat a segment's connections along the chain.
 
         A link (sender class, receiver class, "ipsilateral" | "contralateral", w, rostral, caudal, local = 1) connects
-        each segment to itself with weight w local, to the n-th segment towards the head with w rostral / (n + 1), n up to
+        each segment to itself with weight w local, to the n-th towards the head with w rostral / (n + 1), n up to
         `extent[0]`, and to the n-th towards the tail with w caudal / (n + 1), n up to `extent[1]`.
         """
         for sender, receiver, across, weight, rostral, caudal, *local in links:

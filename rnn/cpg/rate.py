@@ -61,8 +61,8 @@ class RateCell(NeuronCell):
     control in the neural rhythm generators" (Matsuoka, 1987). Time constants, drive gains and weights were found by
     `scripts/tune_rate.py`.
 
-    Taps: input, gain, bias, tau_a, fatigue (b), weight, muscle_gain (g_m), tau, haste (v) [1, .], tonic, activity (in every
-    substep), adaptation, muscle, limb_muscle.
+    Taps: input, gain, bias, tau_a, fatigue (b), weight, muscle_gain (g_m), tau, haste (v) [1, .], tonic, activity (in
+    every substep), adaptation, muscle, limb_muscle.
 
     Args:
         segments: S, segments of the body.
