@@ -73,9 +73,10 @@ ROBOT = Profile(
 )
 # The same network at the speed of Pleurodeles waltl. Body frequency about x2.9: drive 3 to 5 spans the recorded
 # trials, 2.6 to 3.8 Hz (2.57 to 3.85). Limb frequency x2.25: drive 1 to 3 walks at 0.45 to 1.35 Hz.
-# Couplings and rate x3, so that locking keeps pace with the frequency. Body amplitude hardly depends on drive, as the animal's does not (D'Aout & Aerts, 1997).
-# Turn: twice the published amplitude slope, so that a side drive of one unit turns the animal by tens of degrees a
-# second. Lags: recorded swimming joints (Karakasiliotis et al., 2016), in all 0.870 of a cycle over the eight joints.
+# Couplings and rate x3, so that locking keeps pace with the frequency. Body amplitude hardly depends on drive, as the
+# animal's does not (D'Aout & Aerts, 1997). Turn: twice the published amplitude slope, so that a side drive of one unit
+# turns the animal by tens of degrees a second. Lags: recorded swimming joints (Karakasiliotis et al., 2016), in all
+# 0.870 of a cycle over the eight joints.
 NEWT = Profile(
     body=DriveLaw(1.0, 5.0, 0.64, 0.65, 0.03, 0.336),
     limb=DriveLaw(1.0, 3.0, 0.45, 0.0, 0.131, 0.131),
