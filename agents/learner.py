@@ -317,8 +317,8 @@ class Learner(BaseAlgorithm):
         norm = float(nn.utils.clip_grad_norm_(parameters, math.inf if max_norm is None else max_norm))
         if not (math.isfinite(norm) and bool(torch.isfinite(loss))):
             raise FloatingPointError(
-                f"loss {float(loss.detach())} with gradient norm {norm} at step {self.num_timesteps}: the weights were left as "
-                "they were, and checkpoints written before stand as they are; a smaller learning rate may help"
+                f"loss {float(loss.detach())} with gradient norm {norm} at step {self.num_timesteps}: the weights were "
+                "left as they were, and checkpoints written before stand as they are; a smaller learning rate may help"
             )
         optimiser.step()
         return norm

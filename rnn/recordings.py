@@ -45,7 +45,8 @@ def load_benchmark(name: str, folder: str | os.PathLike[str]) -> Benchmark:
     "silverbox": an electronic Duffing oscillator, 610.35 Hz, output in mV. The multisine's first three quarters train,
     its last quarter tests; the "arrow" (amplitude rising beyond the training's) tests too, and its first 32,000
     samples, which do not exceed the training's amplitude, by themselves. 50 samples find the initial state.
-    "Three free data sets for development and benchmarking in nonlinear system identification" (Wigren, Schoukens, 2013).
+    "Three free data sets for development and benchmarking in nonlinear system identification" (Wigren and Schoukens,
+    2013).
 
     Raises:
         ValueError: an unknown name. FileNotFoundError: the file is not there.

@@ -194,7 +194,8 @@ def draw_run(path: Path, record: Record, hats: dict[str, np.ndarray], metrics: d
         for axis, span in ((axes[o, 0], slice(0, part)), (axes[o, 1], slice(T - part, T))):
             axis.plot(t[span], record.y[span, o], color="0.7", lw=3, label="measured")
             axis.plot(t[span], hats["model"][span, o], color="C3", lw=1, label=f"{metrics['model']}, free run")
-            axis.axvspan(0, metrics["init_window"] * record.dt, color="C0", alpha=0.15, lw=0) if span.start == 0 else None
+            if span.start == 0:
+                axis.axvspan(0, metrics["init_window"] * record.dt, color="C0", alpha=0.15, lw=0)
             axis.set_ylabel(f"output {o}{unit}")
         for name, color in (("linear_least_squares", "C0"), ("cubic_least_squares", "C2"), ("model", "C3")):
             error = np.abs(hats[name][:, o] - record.y[:, o])
