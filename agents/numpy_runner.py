@@ -52,6 +52,11 @@ def _expand(x: np.ndarray, shape: list[int], implicit: bool = False) -> np.ndarr
     return np.broadcast_to(x, sizes)
 
 
+def _glu(x: np.ndarray, dim: int = -1) -> np.ndarray:
+    value, gate = np.split(x, 2, axis=dim)
+    return value / (1 + np.exp(-gate))
+
+
 def _layer_norm(x: np.ndarray, shape: list[int], weight: Any, bias: Any, eps: float) -> tuple[np.ndarray, ...]:
     axes = tuple(range(-len(shape), 0))
     mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
@@ -167,6 +172,7 @@ _ATEN: dict[str, Callable[..., Any]] = {
     "scalar_tensor.default": lambda x, dtype=None: np.asarray(x, dtype=dtype),
     "scatter.value": _scatter,
     "select.int": lambda x, dim, index: np.take(x, index, dim),
+    "glu.default": _glu,
     "sigmoid.default": lambda x: 0.5 * (np.tanh(0.5 * x) + 1),
     "sign.default": np.sign,
     "sin.default": np.sin,
