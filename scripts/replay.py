@@ -18,12 +18,12 @@ from typing import Literal
 
 import numpy as np
 import tyro
-from sim.kinematics import load_cycle
-from sim.reference import recorded_cycle
 
 from agents.experiment import live, make_worlds, report
 from agents.runs import Run
 from sim.anatomy import SWIM_REST
+from sim.kinematics import load_cycle
+from sim.reference import recorded_cycle
 
 
 @dataclass(frozen=True)
