@@ -128,13 +128,15 @@ def evaluate(
     loss: str = "simulation",
     window: int = 0,
     reduction: str = "mean",
+    state: Any = None,
 ) -> float:
-    """Loss of a model on sections: free run after `window` known outputs, or teacher-forced."""
+    """Loss of a model on sections from its own initial state or the given one: free run after `window` known outputs,
+    or teacher-forced."""
     training = model.training
     model.eval()
     with torch.no_grad():
         ys = sections.ys if loss == "teacher" else sections.ys[:window] if window else None
-        out = model(sections.us, ys=ys).outputs
+        out = model(sections.us, state, ys=ys).outputs
         losses = objective(out, sections.ys)
     model.train(training)
     return float(reduce_steps(losses, _counted(sections.mask, washout), reduction))
@@ -159,7 +161,8 @@ def fit(
     Args:
         model: a cell with readout, see `rnn.model.Model`.
         sections: what to learn, scaled, see `rnn.data.cut`. Targets may be labels for another objective.
-        valid: held-out sections: the best weights are those with the lowest loss on them (else on the training).
+        valid: held-out sections: the best weights are those with the lowest loss on them (else on the first training
+            sections).
         settings: how.
         objective: loss per step and row.
         penalty: added to the loss, a function of the model.
@@ -217,6 +220,7 @@ def fit(
     return Fitted(model, run.best, run.iteration, run.seconds, run.stopped, run.history)
 
 
+WATCHED = 256  # training sections on which the best weights are chosen where nothing is held out
 SCALARS = ("iteration", "seconds", "stale", "stopped", "loss", "first", "best")
 
 
@@ -367,14 +371,21 @@ class _Run:
     def _check(self, norm: float) -> None:
         s = self.settings
         row = {"iteration": float(self.iteration), "loss": self.loss, "gradient_norm": norm}
-        watched = self.loss
+        state = None
         if self.valid is not None:
-            watched = row["valid_loss"] = evaluate(
-                self.model, self.valid, objective=self.objective, washout=s.washout, loss=s.loss,
-                window=self.model.window, reduction=s.reduction,
-            )  # fmt: skip
+            watched_on = self.valid
+        else:
+            watched_on = self.sections.pick(slice(0, WATCHED))
+            state = None if self.states is None else unpack(self.model.cell, self.states[:WATCHED].detach())
+        watched = row["valid_loss" if self.valid is not None else "watched_loss"] = evaluate(
+            self.model, watched_on, objective=self.objective, washout=s.washout, loss=s.loss,
+            window=self.model.window, reduction=s.reduction, state=state,
+        )  # fmt: skip
         self.history.append(row)
-        if watched < self.best:
+        if not math.isfinite(watched):
+            self.stop(f"diverged at iteration {self.iteration} (loss {watched:.3g}); the best weights so far were kept")
+            warnings.warn(f"training {self.stopped}; lower lr or clip_norm", Diverged, stacklevel=4)
+        elif watched < self.best:
             self.best, self.stale = watched, 0
             self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
         else:
@@ -419,8 +430,8 @@ class _Run:
         for name, value in config["scalars"].items():
             setattr(self, name, value)
         self.history = config["history"]
-        if self.stopped.startswith(("iterations", f"{config['settings']['seconds']}")):
-            self.stopped = "" if self.iteration < self.settings.iterations else self.stopped
+        if self.stopped.endswith("used up") and self.iteration < self.settings.iterations:
+            self.stopped = ""
 
 
 def _counted(mask: Tensor, washout: int) -> Tensor:

@@ -41,6 +41,7 @@ def identify_oscillators(
     spring: str = "cubic",
     substeps: int = 2,
     samples: int = 70_000,
+    choose: bool = True,
     device: str = "cpu",
     seed: int = 0,
     log: Callable[[str], None] = lambda line: None,
@@ -58,6 +59,7 @@ def identify_oscillators(
         method, degree: discretisation and degree of the readout; None to find out.
         spring, substeps: see `rnn.oscillator`.
         samples: training samples used in the last stage.
+        choose: hold data out to choose among models; otherwise one is fitted to everything, as said by the settings.
         device: "cpu" or "cuda".
         seed: of random starts.
         log: called with a line about each stage.
@@ -69,6 +71,12 @@ def identify_oscillators(
     scaling = Scaling.of(records)
     scaled = [unforced_as_zero(scaling.scale(r)) for r in records]
     train, valid = split(scaled)
+    if not choose:
+        search = _Search(scaled, [], window, samples, substeps, spring, device, log)
+        best = search.plain(oscillators or 1, method or "symplectic", degree or 1)
+        notes = {"frequencies_hz": _hertz(best.cell), "damping_ratios": best.cell.zeta.tolist()}
+        blueprint = search.blueprint(best, records[0].sizes)
+        return System(best, blueprint, scaling, records[0].dt, window), notes
     search = _Search(train, valid, window, samples, substeps, spring, device, log)
     first = oscillators or max(1, records[0].sizes[1] if records[0].sizes[1] > 1 else 1)
     best = search.first(min(first, most) if oscillators is None else first, method, degree)
@@ -177,6 +185,12 @@ class _Search:
                 f"error {math.sqrt(found.history[0]):.4g} -> {math.sqrt(cost):.4g} of std ({found.stopped})"
             )
         return cost
+
+    def plain(self, number: int, method: str, degree: int) -> Model:
+        """One model, short sections first, nothing chosen."""
+        model = self.build(find_modes(self.train, number) or [Mode(0.05 / self.dt, 0.1)], method, degree)
+        self.refine(model)
+        return model
 
     def first(self, number: int, method: str | None, degree: int | None) -> Model:
         """The simplest of several models of so many oscillators that is nearly as good as the best of them."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -61,13 +63,15 @@ def load_records(
 
 
 def _from_npz(path: Path, inputs: Sequence[str], outputs: Sequence[str], dt: float | None, time: str | None):
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path.name} is damaged or no npz file")
     try:
         with np.load(path, allow_pickle=False) as file:
             table = {name: file[name] for name in file.files}
     except ValueError as error:
         raise ValueError(f"{path.name}: cannot be read as plain arrays ({error}); save numbers, not objects") from error
-    except Exception as error:
-        raise ValueError(f"{path.name} is damaged or no npz file: {error}") from error
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{path.name} is damaged: {error}") from error
     step = _step(table, dt, time, path.name)
     if outputs or "y" in table:
         y = _pick(table, outputs or ["y"], path)

@@ -6,7 +6,9 @@ Question: can a network of plain leaky integrators walk and swim under one drive
 were never published, so they are searched anew in the paper's order, each stage with the earlier ones fixed: (1) one
 segment oscillates at the animal's frequencies, (2) the chain carries one wave, (3) the limb centres step, in trot,
 below drive 3 only, (4) their projection turns the wave into a standing one. CMA-ES; candidates are rows of a batch.
-About 20 minutes on one core; prints each stage's loss (0: every target met).
+What was set by hand afterwards is said in the stored file's `note`. A further stage, "polish", searches the whole
+animal's biases and gains together; the stored numbers do without. About 20 minutes on one core; prints each stage's
+loss (0: every target met).
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ class Args:
     """where the numbers are stored"""
     start: Path | None = None
     """numbers to start from instead of the plain guesses"""
-    stages: tuple[str, ...] = ("segment", "chain", "limbs", "projection", "polish")
+    stages: tuple[str, ...] = ("segment", "chain", "limbs", "projection")
     """which stages to run"""
     generations: int = 200
     """generations per stage, at most"""
@@ -70,6 +72,7 @@ def guess() -> Parameters:
             "contralateral": 1.0, "ipsilateral": 1.0,
         },
         "gate": {"tau": 0.05, "bias": -3.15, "gain": 1.0, "slope": 30.0},
+        "relay": {"threshold": 0.9, "slope": 60.0, "silence": 25.0, "saturation": 4.7},
         "to_body": [[role, receiver, "ipsilateral", 0.0] for role in ROLES for receiver in "ABC"],
         "output": {"body": 1.0, "limb": 1.0},
     }  # fmt: skip
