@@ -134,7 +134,8 @@ def resolve(cell: Cell, address: str, *, lesion: bool = False) -> list[Target]:
 
     An address is `NAME` or `NAME[INDEX]`. NAME is a quantity (`h`, `forget`, `input`), a named group of units or
     inputs (`body.left`, `drive.right`), a quantity of a group (`phase.body.left`), or a pattern with `*` over
-    these. INDEX is `3`, `3:7` or `1,4,9`, counted inside the group or quantity; without it all is meant.
+    these (units that several matching groups share are found once). INDEX is `3`, `3:7` or `1,4,9`, counted inside the
+    group or quantity; without it all is meant.
 
     Args:
         cell: the cell, or stack of cells, that is addressed.
@@ -158,8 +159,23 @@ def resolve(cell: Cell, address: str, *, lesion: bool = False) -> list[Target]:
     if not names:
         near = difflib.get_close_matches(name, table, n=5, cutoff=0.5) or sorted(table)[:12]
         raise KeyError(f"no unit, input or quantity is called {name!r}; near matches: {', '.join(near)}")
-    targets = [_pick(table[key], picked, key, quantities(cell)) for key in names]
-    return list(dict.fromkeys(targets))
+    return _without_overlap([_pick(table[key], picked, key, quantities(cell)) for key in names])
+
+
+def _without_overlap(targets: Sequence[Target]) -> list[Target]:
+    """The same units, each once: a pattern may match groups that share units, and an edit acts on a unit once."""
+    whole = {target.quantity for target in targets if target.units is None}
+    seen: dict[str, set[int]] = {quantity: set() for quantity, _ in targets}
+    kept: dict[Target, None] = {}
+    for quantity, units in targets:
+        if units is None or quantity in whole:
+            kept[Target(quantity, None)] = None
+            continue
+        new = tuple(unit for unit in units if unit not in seen[quantity])
+        seen[quantity].update(units)
+        if new:
+            kept[Target(quantity, new)] = None
+    return list(kept)
 
 
 def _pick(target: Target, picked: str | None, name: str, widths: Mapping[str, int]) -> Target:

@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from rnn import Add, Clamp, Lesion, Noise, Patch, Scale, edits_from_json, edits_to_json, parse_edit
+import rnn.cpg
+from rnn import (
+    Add,
+    Clamp,
+    EditPlan,
+    Lesion,
+    Noise,
+    Patch,
+    Scale,
+    edits_from_json,
+    edits_to_json,
+    parse_edit,
+    resolve,
+)
 from rnn.edits import check_span, shifted
 
 
@@ -65,3 +78,18 @@ def test_shifted_edits_act_later():
     edit = shifted(Clamp("h", 1.0, steps=slice(1, 2)), 10)
     assert [edit.active(t) for t in (1, 11, 12)] == [False, True, False]
     assert json.loads(edits_to_json([edit]))[0]["stop"] == 12
+
+
+@pytest.mark.parametrize("name", ["LeakyCell", "RateCell", "PhaseCell"])
+def test_a_pattern_reaches_each_unit_once_although_groups_share_units(name):
+    cell = getattr(rnn.cpg, name)()
+    for pattern in ("*", "body*", "body.left*"):
+        hit = [(t.quantity, u) for t in resolve(cell, pattern) for u in (t.units or ())]
+        assert len(hit) == len(set(hit)) >= 8
+    x, state = cell.zeros(1, cell.input_size), cell.initial_state(1)
+    plain: dict[str, torch.Tensor] = {}
+    added: dict[str, torch.Tensor] = {}
+    cell(x, state, EditPlan(cell, record=["input"]).tap(0, plain))
+    cell(x, state, EditPlan(cell, [Add("drive*", 1.0)], record=["input"]).tap(0, added))
+    difference = added["input"] - plain["input"]
+    assert torch.equal(difference.unique(), torch.tensor([0.0, 1.0])[-len(difference.unique()) :])
