@@ -157,7 +157,8 @@ def resolve(cell: Cell, address: str, *, lesion: bool = False) -> list[Target]:
     else:
         names = [name] if name in table else []
     if not names:
-        near = difflib.get_close_matches(name, table, n=5, cutoff=0.5) or sorted(table)[:12]
+        patterns = {f"{key[: dot.start()]}.*" for key in table for dot in re.finditer(r"\.", key)}
+        near = difflib.get_close_matches(name, [*table, *patterns], n=5, cutoff=0.5) or sorted(table)[:12]
         raise KeyError(f"no unit, input or quantity is called {name!r}; near matches: {', '.join(near)}")
     return _without_overlap([_pick(table[key], picked, key, quantities(cell)) for key in names])
 
