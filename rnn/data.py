@@ -174,9 +174,10 @@ class Sections(NamedTuple):
         return Sections(*(move(x) for x in self))
 
     def pick(self, rows: Tensor | Sequence[int] | slice) -> Sections:
-        """Some of the sections, cut at the end of the longest."""
+        """Some of the sections, cut after the last step that counts in any of them."""
         chosen = Sections(self.us[:, rows], self.ys[:, rows], self.mask[:, rows])
-        steps = int(chosen.mask.any(1).sum())
+        real = chosen.mask.any(1).nonzero()
+        steps = int(real[-1]) + 1 if len(real) else 0
         return Sections(*(x[:steps] for x in chosen))
 
 

@@ -145,6 +145,14 @@ def test_sections_cover_every_sample_once_and_padding_is_masked():
     assert short.us.shape == (3, 1, 0) and short.ys[:, 0, 0].tolist() == [21, 22, 23]
 
 
+def test_sections_whose_last_step_alone_counts_keep_what_comes_before_it():
+    sections = cut([Record(np.arange(6.0), np.arange(6.0), 1.0)] * 2)
+    mask = torch.zeros_like(sections.mask)
+    mask[4] = True
+    picked = sections._replace(mask=mask).pick([1])
+    assert picked.us[:, 0, 0].tolist() == [0, 1, 2, 3, 4] and picked.mask[:, 0].tolist() == [False] * 4 + [True]
+
+
 def test_held_out_data_is_the_end_of_each_record_or_the_last_records():
     one = [Record(None, np.arange(100.0), 1.0)]
     train, valid = split(one, 0.3)
