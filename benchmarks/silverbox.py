@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import csv
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,10 +51,12 @@ class Args:
     """some of fast, oscillator, gru, lstm, elman, linear"""
     out: Path = Path("benchmarks/results/silverbox.csv")
     """where the table is written"""
-    seconds: float = 900.0
-    """time for each network"""
+    seconds: float = 600.0
+    """processor time for each network"""
     seed: int = 0
     """of the networks"""
+    verbose: bool = False
+    """tell of every stage"""
 
 
 def main(args: Args) -> list[dict[str, object]]:
@@ -71,12 +74,14 @@ def main(args: Args) -> list[dict[str, object]]:
             f"{name:<24}" + "".join(f"{e:>10.4g}" for e in errors) + f"{cpu_seconds or 0:>10.1f} CPU-s  {note}",
             flush=True,
         )
+        write(args.out, rows)
 
     for name, errors in PUBLISHED.items():
         add(name, errors, None, "Champneys et al. 2024")
     for name, make in (("linear least squares", fit_linear), ("cubic least squares", fit_cubic)):
         model = make(benchmark.train, window=w)
         add(name, tuple(rmse(r.y[w:], model.simulate(r, w)[w:]) for r in benchmark.tests.values()), None, "")
+    log = (lambda line: print("   ", line, flush=True)) if args.verbose else (lambda line: None)
     for key in args.models:
         if key not in MODELS:
             raise ValueError(f"unknown model {key!r}; the models are {', '.join(MODELS)}")
@@ -84,16 +89,22 @@ def main(args: Args) -> list[dict[str, object]]:
         settings = dict(settings)
         if settings.pop("oscillators_only", False):
             settings |= {"hidden_size": 1, "choose": False}
-        found = identify(name, benchmark.train, window=w, seconds=args.seconds, seed=args.seed, **settings)
+        if name in ("gru", "lstm", "elman"):
+            settings["clock"] = time.process_time
+        found = identify(name, benchmark.train, window=w, seconds=args.seconds, seed=args.seed, log=log, **settings)
         errors = tuple(rmse(r.y[w:], found.system.simulate(r)[w:]) for r in benchmark.tests.values())
         size = sum(p.numel() for p in found.system.model.parameters())
         add(key, errors, found.cpu_seconds, f"{size} parameters")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with args.out.open("w", newline="") as file:
+    return rows
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> None:
+    """The table so far, as CSV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
-    return rows
 
 
 if __name__ == "__main__":

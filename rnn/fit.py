@@ -6,7 +6,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,7 @@ class Training:
         weight_decay: as in AdamW.
         check_every: iterations between checks of the held-out loss.
         patience: checks without a better held-out loss before training stops; None: never.
+        target: stop when the watched loss is no larger; None: never.
         seconds: stop after so much time; None: never.
         seed: of batches and noise.
     """
@@ -78,6 +79,7 @@ class Training:
     weight_decay: float = 0.0
     check_every: int = 20
     patience: int | None = None
+    target: float | None = None
     seconds: float | None = None
     seed: int = 0
 
@@ -149,6 +151,8 @@ def fit(
     settings: Training | None = None,
     *,
     objective: Objective = squared_error,
+    stream: Callable[[torch.Generator], Sections] | None = None,
+    slow: Collection[str] = (),
     penalty: Callable[[Model], Tensor] | None = None,
     after_step: Callable[[Model], None] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -165,6 +169,8 @@ def fit(
             sections).
         settings: how.
         objective: loss per step and row.
+        stream: draws a new batch for every iteration; `sections` then only says what batches look like.
+        slow: names of parameters that learn at a tenth of the rate (orthogonal matrices like that).
         penalty: added to the loss, a function of the model.
         after_step: called after every change of weights (to project them, for example).
         checkpoint: file to which everything is saved while training, and from which an interrupted training with the
@@ -197,7 +203,7 @@ def fit(
     valid = valid.to(home.device, home.dtype) if valid is not None else None
     if settings.optimiser == "lm":
         return _fit_by_least_squares(model, sections, valid, settings, progress)
-    run = _Run(model, sections, valid, settings, objective, penalty, after_step)
+    run = _Run(model, sections, valid, settings, objective, stream, slow, penalty, after_step)
     path = Path(checkpoint) if checkpoint is not None else None
     if path is not None and path.exists():
         run.load(path)
@@ -227,20 +233,21 @@ SCALARS = ("iteration", "seconds", "stale", "stopped", "loss", "first", "best")
 class _Run:
     """One training under way: everything that a checkpoint must hold."""
 
-    def __init__(self, model, sections, valid, settings, objective, penalty, after_step):
+    def __init__(self, model, sections, valid, settings, objective, stream, slow, penalty, after_step):
         self.model, self.sections, self.valid, self.settings = model, sections, valid, settings
-        self.objective, self.penalty, self.after_step = objective, penalty, after_step
+        self.objective, self.penalty, self.after_step, self.stream = objective, penalty, after_step, stream
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.states: Tensor | None = None
         if settings.start == "free":
             with torch.no_grad():
                 packed = pack(model.initial(sections.us, sections.ys))
             self.states = packed.clone().requires_grad_()
-        trained = [p for p in model.parameters() if p.requires_grad] + (
-            [self.states] if self.states is not None else []
-        )
-        self.trained = trained
-        self.optimiser = make_optimiser(settings.optimiser, trained, settings.lr, weight_decay=settings.weight_decay)
+        trained = [p for name, p in model.named_parameters() if p.requires_grad and name not in slow]
+        trained += [self.states] if self.states is not None else []
+        slower = [p for name, p in model.named_parameters() if p.requires_grad and name in slow]
+        self.trained = [*trained, *slower]
+        groups = [{"params": trained}, {"params": slower}] if slower else trained
+        self.optimiser = make_optimiser(settings.optimiser, groups, settings.lr, weight_decay=settings.weight_decay)
         self.iteration, self.seconds, self.stale, self.stopped = 0, 0.0, 0, ""
         self.loss, self.first, self.best = math.nan, math.nan, math.inf
         self.best_weights = {name: value.clone() for name, value in model.state_dict().items()}
@@ -252,13 +259,15 @@ class _Run:
     def iterate(self) -> None:
         settings, model = self.settings, self.model
         model.train()
-        for group in self.optimiser.param_groups:
-            if settings.optimiser not in ("lbfgs", "rprop"):
-                group["lr"] = learning_rate(
-                    settings.lr, self.iteration, settings.iterations, settings.decay, settings.warm_up
-                )
+        if settings.optimiser not in ("lbfgs", "rprop"):
+            rate = learning_rate(settings.lr, self.iteration, settings.iterations, settings.decay, settings.warm_up)
+            for group, factor in zip(self.optimiser.param_groups, (1.0, 0.1), strict=False):
+                group["lr"] = factor * rate
         rows = self._draw()
-        part = self.sections if rows is None else self.sections.pick(rows)
+        if self.stream is not None:
+            part = self.stream(self.generator).to(self.sections.us.device, self.sections.us.dtype)
+        else:
+            part = self.sections if rows is None else self.sections.pick(rows)
         if settings.method != "bptt":
             loss, norm = self._online(part)
         else:
@@ -278,7 +287,7 @@ class _Run:
 
     def _draw(self) -> Tensor | None:
         B, batch = self.sections.us.shape[1], self.settings.batch
-        if batch is None or batch >= B:
+        if self.stream is not None or batch is None or batch >= B:
             return None
         return torch.randperm(B, generator=self.generator)[:batch].to(self.sections.us.device)
 
@@ -388,6 +397,8 @@ class _Run:
         elif watched < self.best:
             self.best, self.stale = watched, 0
             self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+            if s.target is not None and watched <= s.target:
+                self.stop(f"target {s.target:g} reached")
         else:
             self.stale += 1
             if s.patience is not None and self.stale >= s.patience:

@@ -49,7 +49,7 @@ def identify(
         records: training records, of equal channels and sampling time.
         window: samples of a new record from which its initial state may be found.
         hidden_size: units; None to let the method choose. Networks of few parameters are fitted by least squares,
-            larger ones by Adam.
+            larger ones by Adam, as are all for which `iterations` are given.
         seconds: time for training a network.
         device: "cpu" or "cuda". seed: of everything random. progress: show a bar. log: called with lines.
         settings: further ones of the method that the name chooses.
@@ -77,7 +77,8 @@ def identify(
         system, notes = identify_reservoir(name, records, hidden_size=hidden_size, seed=seed, **options)
     else:
         make_cell(name, 1, 2)
-        if settings.get("layers", 1) == 1 and _is_small(name, records[0].sizes, hidden_size or 8):
+        by_adam = settings.get("layers", 1) > 1 or "iterations" in settings
+        if not by_adam and _is_small(name, records[0].sizes, hidden_size or 8):
             options.pop("layers", None)
             system, notes = identify_small_network(
                 name, records, hidden_size=hidden_size or 8, seconds=seconds, seed=seed, **options

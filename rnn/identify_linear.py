@@ -22,6 +22,7 @@ from rnn.unroll import unroll
 __all__ = ["identify_linear", "identify_reservoir", "settling", "unforced_as_zero"]
 
 UNITS = {"esn": 500, "es2n": 300}
+PENALTIES = (1e-7, 1e-5, 1e-3)  # of the readout's weights, per sample of data scaled to unit variance
 Log = Callable[[str], None]
 
 
@@ -105,50 +106,66 @@ def identify_reservoir(
     name: str, records: Sequence[Record], *, window: int = 0, hidden_size: int | None = None, device: str = "cpu",
     seed: int = 0, log: Log = lambda line: None,
 ) -> tuple[System, dict[str, Any]]:  # fmt: skip
-    """A fixed random network with a ridge readout; leak, input scale and penalty by held-out free run.
+    """A fixed random network with a ridge readout; leak, input scale, penalty and feedback by held-out free run.
 
-    An unforced system is generated: the measured outputs are fed back while known, the network's own after that.
+    With feedback the measured outputs are fed back while known, the network's own after that: an unforced system can
+    only be generated so, and a lightly damped one that is driven is remembered better so.
     """
     (I, O), scaling = records[0].sizes, Scaling.of(records)
     scaled = [unforced_as_zero(scaling.scale(r)) for r in records]
     train, valid = split(scaled)
     washout = min(settling(scaled), min(len(r) for r in train) // 4)
-    feedback = I == 0 or all(np.ptp(r.u) == 0 for r in records)
+    unforced = I == 0 or all(np.ptp(r.u) == 0 for r in records)
     H = hidden_size or UNITS[name]
     known = max(window, washout)
-    choices = [(leak, scale, penalty) for leak in (1.0, 0.3) for scale in (0.1, 0.5) for penalty in (1e-7, 1e-4)]
+    inside = [(1.0, 0.1), (1.0, 0.5), (0.3, 0.1), (0.3, 0.5)] if name == "esn" else [(None, 0.1), (None, 0.5)]
+    ways = [(True, *c) for c in inside] if unforced else [(f, *c) for f in (False, True) for c in inside]
     best: tuple[float, Any] = (math.inf, None)
     held = cut([r[:5000] for r in valid] or train, dtype=torch.float64).to(device)
-    for leak, scale, penalty in choices if name == "esn" else [(None, s, p) for _, s, p in choices[:4]]:
+    for feedback, leak, scale in ways:
         settings = {"seed": seed, "input_scale": scale} | ({"leak": leak, "bias_scale": 0.2} if name == "esn" else {})
         blueprint = Blueprint(name, I, H, O, settings, {"feedback": feedback})
-        model = blueprint.build().double().to(device)
-        _solve_readout(model, train, penalty, washout, device)
-        length = len(held.us)
-        loss = evaluate(model, held, washout=min(known, length // 2), window=min(known, length // 2) if feedback else 0)
-        loss = loss if math.isfinite(loss) else math.inf
-        log(f"{name} of {H}, input scale {scale:g}, leak {leak}, penalty {penalty:g}: held out {math.sqrt(loss):.4g}")
-        if loss < best[0] or best[1] is None:
-            best = (loss, (blueprint, model, penalty))
+        features = None
+        for penalty in PENALTIES:
+            model = blueprint.build().double().to(device)
+            features = _solve_readout(model, train, penalty, washout, features)
+            first = min(known, len(held.us) // 2)
+            loss = evaluate(model, held, washout=first, window=first if feedback else 0)
+            loss = loss if math.isfinite(loss) else math.inf
+            log(
+                f"{name} of {H}, {'feedback' if feedback else 'driven'}, input scale {scale:g}, leak {leak}, "
+                f"penalty {penalty:g}: held out {math.sqrt(loss):.4g}"
+            )
+            if loss < best[0] or best[1] is None:
+                best = (loss, (blueprint, model, penalty))
     blueprint, model, penalty = best[1]
-    _solve_readout(model, scaled, penalty, washout, device)
-    notes = {"units": H, "penalty": penalty, **blueprint.cell}
+    _solve_readout(model, scaled, penalty, washout)
+    notes = {"units": H, "penalty": penalty, "feedback": model.feedback, **blueprint.cell}
     return System(model, blueprint, scaling, records[0].dt, window), notes
 
 
+Features = tuple[torch.Tensor, torch.Tensor]
+
+
 @torch.no_grad()
-def _solve_readout(model: Model, records: Sequence[Record], penalty: float, washout: int, device: str) -> None:
-    features, targets = [], []
-    for record in records:
-        us, ys, _ = cut([record], dtype=torch.float64).to(device)
-        xs = torch.cat([us, torch.cat([torch.zeros_like(ys[:1]), ys[:-1]])], -1) if model.feedback else us
-        zs = unroll(model.cell, xs).outputs
-        features.append(torch.cat([zs, xs, torch.ones_like(xs[..., :1])], -1)[washout:, 0])
-        targets.append(ys[washout:, 0])
-    X = torch.cat(features)
-    W = ridge(X, torch.cat(targets), penalty * len(X))
+def _solve_readout(
+    model: Model, records: Sequence[Record], penalty: float, washout: int, features: Features | None = None
+) -> Features:
+    """Fit the readout one step ahead, measured outputs fed back where there is feedback; what it was fitted to."""
+    if features is None:
+        rows, targets = [], []
+        for record in records:
+            us, ys, _ = cut([record], dtype=torch.float64).to(model.readout.C.device)
+            xs = torch.cat([us, torch.cat([torch.zeros_like(ys[:1]), ys[:-1]])], -1) if model.feedback else us
+            zs = unroll(model.cell, xs).outputs
+            rows.append(torch.cat([zs, xs, torch.ones_like(xs[..., :1])], -1)[washout:, 0])
+            targets.append(ys[washout:, 0])
+        features = torch.cat(rows), torch.cat(targets)
+    X, Y = features
+    W = ridge(X, Y, penalty * len(X))
     H, I = model.cell.output_size, model.cell.input_size
     model.readout.C.copy_(W[:, :H])
     assert model.readout.D is not None
     model.readout.D.copy_(W[:, H : H + I])
     model.readout.b.copy_(W[:, -1])
+    return features

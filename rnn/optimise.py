@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,9 +20,11 @@ OPTIMISERS = ("sgd", "momentum", "rprop", "adam", "lbfgs", "lm")
 
 
 def make_optimiser(
-    name: str, parameters: Iterable[Tensor], lr: float, *, momentum: float = 0.9, weight_decay: float = 0.0
+    name: str, parameters: Iterable[Any], lr: float, *, momentum: float = 0.9, weight_decay: float = 0.0
 ) -> torch.optim.Optimizer:
     """torch's optimiser of this name: "sgd", "momentum" (Nesterov), "rprop", "adam" or "lbfgs" (with line search).
+
+    The parameters may be groups, as torch's optimisers take them.
 
     Raises:
         ValueError: an unknown name.

@@ -61,6 +61,8 @@ class Args:
     """units or oscillators; by default found, or a usual number"""
     seconds: float = 300.0
     """time for training a network"""
+    iterations: int | None = None
+    """of Adam, for the same result on machines of any speed; by default as many as there is time for"""
     device: str = "cpu"
     """cpu or cuda"""
     inputs: tuple[str, ...] = ()
@@ -97,6 +99,7 @@ def main(args: Args) -> dict[str, Any]:
     found = identify(
         args.model, train, window=window, hidden_size=args.hidden, seconds=args.seconds, device=args.device,
         seed=args.seed, progress=not args.quiet, log=log,
+        **({} if args.iterations is None else {"iterations": args.iterations}),
     )  # fmt: skip
     models = {"model": found.system.simulate}
     for name, make in (("linear_least_squares", fit_linear), ("cubic_least_squares", fit_cubic)):

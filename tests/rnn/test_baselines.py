@@ -82,8 +82,8 @@ def test_too_short_a_record_is_refused():
         fit_linear([Record(None, np.arange(3.0), 1.0)])
 
 
-def test_silverbox_linear_errors_are_the_published_ones(recordings):
-    benchmark = load_benchmark("silverbox", recordings)
+def test_silverbox_linear_errors_are_the_published_ones(data_folder):
+    benchmark = load_benchmark("silverbox", data_folder)
     model = fit_linear(benchmark.train, order=10)
     errors = [rmse(r.y[50:], model.simulate(r, 50)[50:]) for r in benchmark.tests.values()]
     assert errors == pytest.approx([6.95, 14.2, 6.59], abs=0.06)  # Champneys et al. 2024, table 3, linear ARX

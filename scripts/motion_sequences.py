@@ -1,0 +1,369 @@
+"""Five ways in which sequences and labels meet, on the motion of the newt.
+
+    python scripts/motion_sequences.py --task ground --out runs/ground
+
+Questions: which ground does the animal feel, from its joints alone (`ground`, one label per sequence)? Where in the
+step cycle is it (`phase`, one label per step)? In which order did it rest, walk and swim, when only the order is told
+and not the times (`order`, connectionist temporal classification)? How does it move to a score of drives (`score`,
+sequence to sequence)? How would it go on (`continue`, a mixture density fed back)? The joint angles are those of the
+recorded and simulated newt under random scores of drive (`agents.motion`), 25 samples a second, with sensor noise.
+Writes summary.csv and a figure; one to three minutes each on one core. The network without memory (`frame`) stands
+beside.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+import torch
+import tyro
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from torch import Tensor
+
+from agents.motion import DT, Motion, gait_of
+from rnn.data import Sections
+from rnn.fit import Training, evaluate, fit
+from rnn.model import Model
+from rnn.models import make_cell
+from rnn.objectives import (
+    accuracy,
+    connectionist,
+    cross_entropy,
+    last_step,
+    mixture_density,
+    mixture_sample,
+    squared_error,
+)
+from rnn.unroll import unroll
+
+EVERY = 4  # samples of 10 ms per step: 25 steps a second
+GROUNDS = ("flat", "soft", "rough", "water")
+COMPONENTS = 6  # of the mixture
+
+
+@dataclass(frozen=True)
+class Args:
+    """Options of the tasks."""
+
+    task: str = "ground"
+    """ground, phase, order, score or continue"""
+    cells: tuple[str, ...] = ("gru", "frame")
+    """names of cells, see rnn.models"""
+    hidden: int = 48
+    """units"""
+    rows: int = 384
+    """training sequences; a third as many for the test"""
+    seconds: float = 6.0
+    """length of a sequence"""
+    noise: float = 0.05
+    """of the joint sensors, rad"""
+    iterations: int = 600
+    """batches of 64 sequences"""
+    seed: int = 0
+    """of scores, noise and weights"""
+    device: str = "cpu"
+    """cpu or cuda"""
+    out: Path = Path("runs/motion_sequences")
+    """folder for the results"""
+    quiet: bool = False
+    """print the summary only"""
+
+
+class Recording(NamedTuple):
+    """Drives [T, B, 2], clean angles [T, B, 24], phase in cycles [T, B] and gait 0, 1, 2 [T, B]."""
+
+    drives: Tensor
+    angles: Tensor
+    phase: Tensor
+    gait: Tensor
+
+
+def record(rows: int, seconds: float, generator: torch.Generator, gaits: tuple[str, ...] | None = None) -> Recording:
+    """The newt under random scores: one to three spans of rest, walking or swimming, straight or turning.
+
+    Args:
+        rows: sequences, B. seconds: length. generator: of everything random.
+        gaits: None for random scores; else each row keeps one of these throughout.
+    """
+    motion = Motion.load("both")
+    T = round(seconds / DT)
+    draw = lambda low, high, *shape: low + (high - low) * torch.rand(*shape, generator=generator)
+    spans = 1 if gaits else 3
+    kinds = torch.randint(3, (spans, rows), generator=generator)
+    if gaits:
+        names = torch.tensor([{"rest": 0, "walk": 1, "swim": 2}[g] for g in gaits])
+        kinds = names[torch.randint(len(gaits), (1, rows), generator=generator)]
+    mean = torch.where(
+        kinds == 0, 0.5, torch.where(kinds == 1, draw(1.4, 2.6, spans, rows), draw(3.2, 4.6, spans, rows))
+    )
+    half = draw(-0.4, 0.4, spans, rows) * (kinds > 0)
+    ends = (
+        torch.sort(torch.rand(spans - 1, rows, generator=generator), 0).values * T
+        if spans > 1
+        else torch.zeros(0, rows)
+    )
+    span = (torch.arange(T)[:, None, None] >= ends).sum(1)  # [T, B]
+    mean, half = mean.gather(0, span), half.gather(0, span)
+    left, right, limb = mean + half, mean - half, torch.zeros_like(mean)
+    state = motion.start(draw(0.0, 1.0, rows), left[0], right[0], limb[0])
+    course, _ = motion.follow(left, right, limb, state)
+    thin = lambda x: x[EVERY - 1 :: EVERY]
+    gait = gait_of(left, right, limb)
+    drives = torch.stack([left, right], -1)
+    return Recording(thin(drives), thin(motion.angles(course)), thin(course.phase), thin(gait))
+
+
+def on_ground(args: Args, rows: int, generator: torch.Generator) -> Sections:
+    """Walking on flat, soft and rough ground, and swimming: soft ground yields, rough ground shifts every half step."""
+    label = torch.randint(4, (rows,), generator=generator)
+    walk, swim = (record(rows, args.seconds, generator, (g,)) for g in ("walk", "swim"))
+    angles = torch.where((label == 3)[None, :, None], swim.angles, walk.angles)
+    mean = angles.mean(0, keepdim=True)
+    soft = torch.cat([torch.full((8,), 0.9), torch.full((16,), 0.75)])
+    angles = torch.where((label == 1)[None, :, None], mean + soft * (angles - mean), angles)
+    steps = (2 * walk.phase).floor().long()
+    steps = steps - steps.min()
+    bumps = 0.12 * torch.randn(int(steps.max()) + 1, rows, 16, generator=generator)
+    moved = bumps.gather(0, steps[..., None].expand(-1, -1, 16)) * (label == 2)[None, :, None]
+    angles = torch.cat([angles[..., :8], angles[..., 8:] + moved], -1)
+    return Sections(sensed(angles, args, generator), label.expand(len(angles), -1).clone(), last(angles))
+
+
+def in_phase(args: Args, rows: int, generator: torch.Generator) -> Sections:
+    """Walking and swimming; the label of a step is its quarter of the cycle."""
+    run = record(rows, args.seconds, generator, ("walk", "swim"))
+    quarters = (4 * (run.phase - run.phase.floor())).long().clamp(0, 3)
+    return Sections(sensed(run.angles, args, generator), quarters, everywhere(run.angles))
+
+
+def in_order(args: Args, rows: int, generator: torch.Generator) -> Sections:
+    """Random scores; targets are the gaits of every step, from which only their order is used."""
+    run = record(rows, args.seconds, generator)
+    return Sections(sensed(run.angles, args, generator), run.gait, everywhere(run.angles))
+
+
+def to_score(args: Args, rows: int, generator: torch.Generator) -> Sections:
+    """Drives in, joint angles out; the first angles are given at the first step, since the phase begins anywhere."""
+    run = record(rows, args.seconds, generator)
+    start = torch.zeros_like(run.angles)
+    start[0] = run.angles[0]
+    return Sections(torch.cat([run.drives - 2.0, start], -1), run.angles, everywhere(run.angles))
+
+
+def onward(args: Args, rows: int, generator: torch.Generator) -> Sections:
+    """Drives and the spine's angles just now in, the spine's next angles out."""
+    run = record(rows, args.seconds, generator, ("walk", "swim"))
+    spine = run.angles[..., :8] + 0.3 * args.noise * torch.randn(run.angles[..., :8].shape, generator=generator)
+    return Sections(torch.cat([run.drives[1:] - 2.0, spine[:-1]], -1), spine[1:], everywhere(spine[1:]))
+
+
+def sensed(angles: Tensor, args: Args, generator: torch.Generator) -> Tensor:
+    """Angles with sensor noise."""
+    return angles + args.noise * torch.randn(angles.shape, generator=generator)
+
+
+def last(angles: Tensor) -> Tensor:
+    """Only the last step counts."""
+    return last_step(everywhere(angles))
+
+
+def everywhere(angles: Tensor) -> Tensor:
+    """Every step counts."""
+    return torch.ones(angles.shape[:2], dtype=torch.bool)
+
+
+def collapse(labels: Tensor) -> list[int]:
+    """A course of labels without repetitions.
+
+    >>> collapse(torch.tensor([0, 0, 2, 2, 1]))
+    [0, 2, 1]
+    """
+    return [int(v) for v in torch.unique_consecutive(labels)]
+
+
+def order_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Connectionist loss against the order of the gaits, spread over all steps and rows so that means agree."""
+    orders = [collapse(row) for row in targets.T]
+    lengths = torch.tensor([len(order) for order in orders])
+    labels = torch.zeros(len(orders), int(lengths.max()), dtype=torch.long)
+    for row, order in enumerate(orders):
+        labels[row, : len(order)] = torch.tensor(order) + 1
+    steps = torch.full((len(orders),), len(outputs))
+    return connectionist(outputs, labels.to(outputs.device), steps, lengths).expand(outputs.shape[:2])
+
+
+def edit_distance(a: list[int], b: list[int]) -> int:
+    """Insertions, deletions and replacements that turn one order into the other.
+
+    >>> edit_distance([0, 1, 2], [0, 2])
+    1
+    """
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        before, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
+    return row[-1]
+
+
+class Task(NamedTuple):
+    """Data, number of outputs, loss, and what the figures call the score (a function of model and test data)."""
+
+    make: Callable[[Args, int, torch.Generator], Sections]
+    outputs: int
+    objective: Callable[[Tensor, Tensor], Tensor]
+    measure: Callable[[Model, Sections, Args], dict[str, float]]
+
+
+def label_accuracy(model: Model, test: Sections, args: Args) -> dict[str, float]:
+    """Share of right labels where they are asked for."""
+    with torch.no_grad():
+        return {"accuracy": accuracy(model(test.us).outputs, test.ys, test.mask)}
+
+
+def order_errors(model: Model, test: Sections, args: Args) -> dict[str, float]:
+    """Errors in the order per gait told, and the share of rows without error."""
+    with torch.no_grad():
+        best = model(test.us).outputs.argmax(-1)
+    said = [[k - 1 for k in collapse(row) if k > 0] for row in best.T]
+    said = [[k for i, k in enumerate(order) if i == 0 or k != order[i - 1]] for order in said]
+    truth = [collapse(row) for row in test.ys.T]
+    distance = [edit_distance(a, b) for a, b in zip(said, truth, strict=True)]
+    return {
+        "label_error": sum(distance) / sum(map(len, truth)),
+        "rows_right": float(np.mean([d == 0 for d in distance])),
+    }
+
+
+def angle_error(model: Model, test: Sections, args: Args) -> dict[str, float]:
+    """Error of the joint angles, free-running from the score, in degrees and over their standard deviation."""
+    mse = evaluate(model, test)
+    spread = float((test.ys - test.ys.mean((0, 1))).square().mean())
+    return {"rmse_degrees": math.degrees(math.sqrt(mse)), "nrmse": math.sqrt(mse / spread)}
+
+
+def continuation(model: Model, test: Sections, args: Args) -> dict[str, float]:
+    """Sampled motion after two seconds of listening: does it keep the animal's frequency and amplitude?"""
+    truth, made = continued(model, test, args)
+    return {
+        "negative_log_likelihood": evaluate(model, test, objective=mixture_density),
+        "frequency_error_hz": float((main_frequency(made) - main_frequency(truth)).abs().median()),
+        "amplitude_ratio": float((made.std(0) / truth.std(0)).mean()),
+    }
+
+
+@torch.no_grad()
+def continued(model: Model, test: Sections, args: Args) -> tuple[Tensor, Tensor]:
+    """True and sampled spine angles after the first two seconds [T', B, 8]."""
+    known = min(50, len(test.us) // 2)
+    generator = torch.Generator().manual_seed(args.seed)
+    run = unroll(model.cell, test.us[:known])
+    state, output, made = run.state, model.readout(run.outputs[-1], test.us[known - 1]), []
+    for x in test.us[known:].unbind(0):
+        angles = mixture_sample(output, 8, temperature=0.5, generator=generator)
+        made.append(angles)
+        x = torch.cat([x[:, :-8], angles], -1)
+        z, state = model.cell(x, state)
+        output = model.readout(z, x)
+    return test.ys[known - 1 : -1], torch.stack(made)
+
+
+def main_frequency(angles: Tensor) -> Tensor:
+    """Strongest frequency of the last spine joint [B], Hz, from the spectrum with a parabola through its peak."""
+    x = (angles[..., 7] - angles[..., 7].mean(0)) * torch.hann_window(len(angles))[:, None]
+    power = torch.fft.rfft(x, n=8 * len(x), dim=0).abs()
+    peak = power[1:-1].argmax(0) + 1
+    a, b, c = (power.gather(0, (peak + k)[None])[0] for k in (-1, 0, 1))
+    shift = 0.5 * (a - c) / (a - 2 * b + c)
+    return (peak + shift) / (8 * len(x) * DT * EVERY)
+
+
+TASKS: dict[str, Task] = {
+    "ground": Task(on_ground, 4, cross_entropy, label_accuracy),
+    "phase": Task(in_phase, 4, cross_entropy, label_accuracy),
+    "order": Task(in_order, 4, order_loss, order_errors),
+    "score": Task(to_score, 24, squared_error, angle_error),
+    "continue": Task(onward, COMPONENTS * 17, mixture_density, continuation),
+}
+
+
+def main(args: Args) -> list[dict[str, object]]:
+    """Learn the task with each cell, measure on unseen sequences, save and draw."""
+    if args.task not in TASKS:
+        raise ValueError(f"unknown task {args.task!r}; the tasks are {', '.join(TASKS)}")
+    task = TASKS[args.task]
+    train = task.make(args, args.rows, torch.Generator().manual_seed(args.seed))
+    test = task.make(args, max(args.rows // 3, 8), torch.Generator().manual_seed(args.seed + 1000))
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, object]] = []
+    fig, axes = plt.subplots(
+        1, len(args.cells), figsize=(6 * len(args.cells), 3.4), squeeze=False, layout="constrained"
+    )
+    for name, axis in zip(args.cells, axes[0], strict=True):
+        torch.manual_seed(args.seed)
+        model = Model(make_cell(name, train.us.shape[-1], args.hidden), task.outputs)
+        settings = Training(iterations=args.iterations, batch=64, lr=5e-3, seed=args.seed, check_every=25, warm_up=20)
+        begun = time.process_time()
+        held = test.pick(slice(0, test.us.shape[1] // 2))  # chooses the weights; the rest is measured on
+        done = fit(model, train, held, settings, objective=task.objective, device=args.device, progress=not args.quiet)
+        model.cpu()
+        unseen = test.pick(slice(test.us.shape[1] // 2, None))
+        found = task.measure(model, unseen, args)
+        rows.append({"task": args.task, "cell": name, **found, "cpu_seconds": round(time.process_time() - begun, 1)})
+        told = ", ".join(f"{key} {value:.4g}" for key, value in found.items())
+        print(f"{args.task}, {name}: {told} ({done.iterations} batches, {rows[-1]['cpu_seconds']} CPU-s)", flush=True)
+        draw(axis, model, unseen, args)
+        axis.set_title(f"{name}: {told}", fontsize=9)
+    with (args.out / "summary.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    fig.savefig(args.out / f"{args.task}.png", dpi=110)
+    plt.close(fig)
+    return rows
+
+
+def draw(axis, model: Model, test: Sections, args: Args) -> None:
+    """One unseen sequence: angles said and true, or the labels' probabilities over the true ones."""
+    t = np.arange(len(test.us)) * DT * EVERY
+    with torch.no_grad():
+        out = model(test.us).outputs
+    axis.set_xlabel("time [s]")
+    if args.task == "continue":
+        truth, made = continued(model, test, args)
+        late = t[-len(truth) :]
+        axis.plot(late, truth[:, 0, 7].rad2deg().numpy(), color="0.6", lw=3, label="true")
+        axis.plot(late, made[:, 0, 7].rad2deg().numpy(), color="C3", lw=1, label="sampled")
+        axis.set_ylabel("last spine joint [deg]")
+    elif args.task == "score":
+        axis.plot(t, test.ys[:, 0, [3, 7]].rad2deg().numpy(), color="0.6", lw=3)
+        axis.plot(t, out[:, 0, [3, 7]].rad2deg().numpy(), color="C3", lw=1)
+        axis.set_ylabel("two spine joints [deg]")
+    else:
+        probability = out[:, 0].softmax(-1)
+        if args.task == "order":
+            probability = torch.cat([probability[:, 1:], probability[:, :1]], -1)  # the blank last
+        axis.imshow(probability.T.numpy(), aspect="auto", origin="lower", extent=(t[0], t[-1], -0.5, 3.5), cmap="Greys")
+        axis.step(t, test.ys[:, 0].numpy(), color="C3", lw=1, label="true")
+        names = {"ground": GROUNDS, "order": ("rest", "walk", "swim", "blank")}.get(
+            args.task, ("1/4", "2/4", "3/4", "4/4")
+        )
+        axis.set_yticks(range(4), names)
+
+
+if __name__ == "__main__":
+    try:
+        main(tyro.cli(Args, description=__doc__))
+    except ValueError as error:
+        sys.exit(f"motion_sequences: {error}")
