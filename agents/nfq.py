@@ -151,10 +151,10 @@ class NFQ:
         """Cheapest actions [R, N] in states [R, N, S]."""
         return self.values(states).argmin(2)
 
-    def member(self, index: int) -> NFQ:
-        """The policy of one run on its own (without its data)."""
-        single = NFQ(self.state_size, self.num_actions, self.config)
-        single.nets = self.nets.member(index)
-        single.mean, single.scale = self.mean[index : index + 1].clone(), self.scale[index : index + 1].clone()
-        single.iterations = self.iterations
-        return single
+    def members_of(self, rows: list[int]) -> NFQ:
+        """The policies of some runs on their own (without their data)."""
+        part = NFQ(self.state_size, self.num_actions, self.config, members=len(rows))
+        part.nets.flat = self.nets.flat[rows].clone()
+        part.mean, part.scale = self.mean[rows].clone(), self.scale[rows].clone()
+        part.iterations = self.iterations
+        return part

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -114,13 +113,3 @@ class SigmoidNets:
             before = gradient
         count = target.shape[1] if weight is None else weight.sum(1)
         return 2 * loss / count
-
-    def member(self, index: int) -> SigmoidNets:
-        """One network on its own (a copy)."""
-        single = SigmoidNets(1, self.sizes, span=self.span, step=self.step, generator=self.generator)
-        single.flat = self.flat[index : index + 1].clone()
-        return single
-
-    def settings(self) -> dict[str, Any]:
-        """What rebuilds it, with `flat`."""
-        return {"members": self.members, "sizes": self.sizes, "span": self.span, "step": self.step}

@@ -22,6 +22,7 @@ import tyro
 
 from agents.nfq import NFQ, NFQConfig
 from agents.runs import Run
+from agents.value_iteration import GridValues
 from sim.nfq_tasks import CartPoleRegulator, MountainCar, Pole, Task
 
 PAPER = {  # Neural Fitted Q Iteration (Riedmiller, 2005), tables 1 to 3
@@ -145,22 +146,31 @@ def pole_table(args: Args) -> dict[str, Any]:
     return {"rows": rows, "steps_per_random_episode": rows[args.episodes[-1]]["transitions"] / args.episodes[-1]}
 
 
-def trial(task: Task, nfq: NFQ, member: NFQ, start: np.ndarray, steps: int, tolerance: float) -> tuple[bool, float]:
-    """Whether one policy succeeds from every start, and its mean number of steps outside the goal."""
-    state, rng = start.copy(), np.random.default_rng(0)
+def trials(task: Task, nfq: NFQ, rows: list[int], starts: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of some runs' greedy policies succeed from every start, and their mean number of steps outside the goal."""
+    members = nfq.members_of(rows)
+    count, size = starts.shape
+    state, rng = np.tile(starts, (len(rows), 1)), np.random.default_rng(0)
     running = np.ones(len(state), dtype=bool)
+    good = np.ones(len(rows), dtype=bool)
     outside = np.zeros(len(state))
     for _ in range(steps):
-        state = task.step(state, member.act(state[None])[0], rng)
+        action = members.act(state.reshape(len(rows), count, size)).ravel()
+        state = np.where(running[:, None], task.step(state, action, rng), state)
+        failed = running & task.failed(state)
+        good &= ~failed.reshape(len(rows), count).any(1)
+        running &= np.repeat(good, count)
         outside += running & ~task.reached(state)
-        if (running & task.failed(state)).any():
-            return False, np.inf
         if task.goal_ends:
             running &= ~task.reached(state)
-            if not running.any():
-                return True, float(outside.mean() + 1)
-    done = not task.goal_ends and bool((np.abs(state[:, 0]) <= tolerance).all())
-    return done, float(outside.mean())
+        if not running.any():
+            break
+    if task.goal_ends:
+        good &= ~running.reshape(len(rows), count).any(1)
+        outside += 1
+    else:
+        good &= task.reached(state).reshape(len(rows), count).all(1)
+    return good, outside.reshape(len(rows), count).mean(1)
 
 
 def growing_table(args: Args) -> dict[str, Any]:
@@ -179,19 +189,20 @@ def growing_table(args: Args) -> dict[str, Any]:
         greedy_episodes(task, nfq, rng, length)
         for _ in range(args.iterations):
             nfq.iterate()
-        for k in range(args.runs):
-            member = nfq.member(k)
-            if trial(task, nfq, member, tests[:50], steps, 0.05)[0]:
-                success, cost = trial(task, nfq, member, tests, steps, 0.05)
-                if success and first[k] is None:
-                    first[k] = (episode, nfq.sizes()[k])
-                if success:
-                    best[k] = min(best[k], cost)
+        rows = np.arange(args.runs)
+        for some in (tests[:10], tests[:100], tests):  # a failure among few starts saves the trial of all
+            good, cost = trials(task, nfq, rows.tolist(), some, steps)
+            rows, cost = rows[good], cost[good]
+            if not len(rows):
+                break
+        for k, value in zip(rows, cost, strict=True):
+            first[k] = first[k] or (episode, nfq.sizes()[k])
+            best[k] = min(best[k], value)
         if episode % 10 == 0:
             done = sum(f is not None for f in first)
-            print(f"episode {episode}: {done} of {args.runs} runs have succeeded, best {best.min():.1f}", flush=True)
+            print(f"episode {episode}: {done} of {args.runs} runs have succeeded, best {best.min():.2f}", flush=True)
     found = [f for f in first if f is not None]
-    return {
+    result = {
         "succeeded": len(found),
         "first_success": first,
         "mean_episodes": float(np.mean([f[0] for f in found])) if found else None,
@@ -200,6 +211,21 @@ def growing_table(args: Args) -> dict[str, Any]:
         "mean_best_policy": float(best[np.isfinite(best)].mean()) if found else None,
         "best_policies": best.tolist(),
     }
+    if isinstance(task, MountainCar):
+        result["optimum"] = optimum(task, tests, steps)
+    return result
+
+
+def optimum(task: MountainCar, starts: np.ndarray, steps: int) -> float:
+    """Mean steps to the goal of the best policy of the model, by value iteration on a fine grid."""
+    grid = GridValues(task, (-1.0, -6.0), (0.7, 6.0))
+    state, running, count = starts.copy(), np.ones(len(starts), dtype=bool), np.zeros(len(starts))
+    rng = np.random.default_rng(0)
+    for _ in range(steps):
+        state = task.step(state, grid.act(state), rng)
+        count += running
+        running &= ~task.reached(state)
+    return float(count.mean())
 
 
 def greedy_episodes(task: Task, nfq: NFQ, rng: np.random.Generator, length: int) -> None:

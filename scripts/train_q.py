@@ -103,9 +103,10 @@ class Curve(BaseCallback):
             self.rows.append([self.num_timesteps, self.cpu() - (time.process_time() - begun), score])
             if score >= max(row[2] for row in self.rows):
                 self.model.save(self.folder / "best", light=True)  # type: ignore[call-arg]
-            self.outside += time.process_time() - begun
-            self.model.save(self.folder / "last")
+            # the curve first: rows beyond the saved state are dropped when the seed is gone on with
             write_atomically(self.folder / "curve.json", json.dumps(self.rows).encode())
+            self.model.save(self.folder / "last")
+            self.outside += time.process_time() - begun
         return True
 
 
@@ -127,7 +128,8 @@ def train_seed(args: Args, variant: str, seed: int, root: Path) -> dict[str, Any
     curve = Curve(args, variant, folder)
     if (folder / "last" / CHECKPOINT).is_file():
         agent = AGENTS[args.agent].load(folder / "last", env)
-        curve.rows = json.loads((folder / "curve.json").read_text())
+        stored = json.loads((folder / "curve.json").read_text())
+        curve.rows = [row for row in stored if row[0] <= agent.num_timesteps]
         curve.before = curve.rows[-1][1]
         agent.resume(curve)
     else:
