@@ -12,21 +12,26 @@ was set by hand afterwards is said in the stored file's `note`. About 15 minutes
 
 from __future__ import annotations
 
-import copy
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 import tyro
 
 from rnn.cpg.rate import RateCell
-from rnn.cpg.search import Knob, Trial, chain_loss, evolve, limbs_loss, polish_loss, projection_loss, segment_loss
-
-Parameters = dict[str, Any]
+from rnn.cpg.search import (
+    Knob,
+    Parameters,
+    Stage,
+    Trial,
+    chain_loss,
+    evolve_stages,
+    limbs_loss,
+    polish_loss,
+    projection_loss,
+    segment_loss,
+)
 
 
 @dataclass
@@ -119,7 +124,7 @@ def polish_knobs(p: Parameters) -> list[Knob]:
     return [*chain_knobs(p), *limb_knobs(p), *projection_knobs(p)]
 
 
-STAGES: dict[str, tuple[Callable[[Parameters], list[Knob]], Callable[..., np.ndarray]]] = {
+STAGES: dict[str, Stage] = {
     "segment": (segment_knobs, segment_loss),
     "chain": (chain_knobs, chain_loss),
     "limbs": (limb_knobs, limbs_loss),
@@ -129,34 +134,18 @@ STAGES: dict[str, tuple[Callable[[Parameters], list[Knob]], Callable[..., np.nda
 TRIAL = Trial(RateCell, ("weight", "gain", "bias", "tau_a", "fatigue", "haste", "muscle_gain", "tau"))
 
 
-def search(parameters: Parameters, stage: str, args: Args) -> tuple[Parameters, float]:
-    """One stage of the search; returns the best parameters found and their loss."""
-    make_knobs, loss = STAGES[stage]
-    parameters = copy.deepcopy(parameters)
-    knobs = make_knobs(parameters)
-
-    def report(generation: int, best: float) -> None:
-        if generation % 10 == 0:
-            print(f"{stage:10s} generation {generation:4d}  best loss {best:.4f}", flush=True)
-
-    numbers = {"generations": args.generations, "population": args.population, "seed": args.seed}
-    return evolve(parameters, knobs, lambda candidates: loss(TRIAL, candidates), report=report, **numbers)
-
-
 def main(args: Args) -> Parameters:
     """Run the stages in turn and store the numbers after each."""
     torch.set_num_threads(1)
-    parameters = json.loads(args.start.read_text()) if args.start else guess()
-    losses = parameters.get("loss", {})
-    for stage in args.stages:
-        parameters, losses[stage] = search(parameters, stage, args)
-        parameters["loss"] = {name: round(value, 4) for name, value in losses.items()}
-        parameters["command"] = (
-            f"python scripts/tune_rate.py --seed {args.seed} --generations {args.generations} "
-            f"--population {args.population}"
-        )
+    numbers = {"generations": args.generations, "population": args.population, "seed": args.seed}
+    options = " ".join(f"--{name} {value}" for name, value in reversed(numbers.items()))
+
+    def store(parameters: Parameters) -> None:
+        parameters["command"] = f"python scripts/tune_rate.py {options}"
         args.out.write_text(json.dumps(parameters, indent=1) + "\n")
-    return parameters
+
+    start = json.loads(args.start.read_text()) if args.start else guess()
+    return evolve_stages(start, {name: STAGES[name] for name in args.stages}, TRIAL, store=store, **numbers)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from rnn.edits import Clamp
 from rnn.unroll import unroll
 
 __all__ = [
-    "Knob", "Trial", "chain_loss", "evolve", "lag", "limbs_loss", "polish_loss", "projection_loss", "rhythm",
-    "segment_loss",
+    "Knob", "Parameters", "Stage", "Trial", "chain_loss", "evolve", "evolve_stages", "lag", "limbs_loss",
+    "polish_loss", "projection_loss", "rhythm", "segment_loss",
 ]  # fmt: skip
 
 Parameters = dict[str, Any]
@@ -126,6 +127,37 @@ def evolve(
         if strategy.stop():
             break
     return decode(strategy.result.xbest), float(strategy.result.fbest)
+
+
+Stage = tuple[Callable[[Parameters], list[Knob]], Callable[[Trial, Sequence[Parameters]], np.ndarray]]
+"""What a stage searches, and its loss."""
+
+
+def evolve_stages(
+    parameters: Parameters,
+    stages: Mapping[str, Stage],
+    trial: Trial,
+    *,
+    generations: int,
+    population: int,
+    seed: int,
+    store: Callable[[Parameters], None] = lambda parameters: None,
+) -> Parameters:
+    """Search stage after stage, each with the earlier ones' numbers held; prints and, after each stage, stores."""
+    losses = parameters.get("loss", {})
+    for name, (knobs, loss) in stages.items():
+
+        def report(generation: int, best: float, name: str = name) -> None:
+            if generation % 10 == 0:
+                print(f"{name:10s} generation {generation:4d}  best loss {best:.4f}", flush=True)
+
+        parameters, losses[name] = evolve(
+            parameters, knobs(parameters), partial(loss, trial), report=report,
+            generations=generations, population=population, seed=seed,
+        )  # fmt: skip
+        parameters["loss"] = {stage: round(value, 4) for stage, value in losses.items()}
+        store(parameters)
+    return parameters
 
 
 def rhythm(signal: np.ndarray, dt: float = 0.01, lowest: float = 0.3) -> tuple[np.ndarray, np.ndarray]:

@@ -1,11 +1,15 @@
 """The searches for the neuron networks' numbers run, improve and store what the cells can read."""
 
+import copy
 import json
 
 import numpy as np
 import pytest
+import torch
 
+from rnn import Clamp, unroll
 from rnn.cpg import LeakyCell, RateCell
+from rnn.cpg.neurons import stored_parameters
 from rnn.cpg.search import Knob, evolve
 
 
@@ -21,6 +25,29 @@ def test_a_short_search_stores_numbers_that_make_a_network(script, name, cell, t
         for knob in make_knobs(stored):
             knob.write(stored, knob.read(stored))
     cell(parameters=stored)
+
+
+@pytest.mark.parametrize("network", ["leaky", "rate"])
+def test_candidates_on_the_body_are_the_networks_of_their_own_numbers(script, network):
+    search = script("tune_on_body")
+    stored = stored_parameters(network)
+    other = copy.deepcopy(stored)
+    for knob in search.knobs(network, other):
+        knob.write(other, 0.45)
+    newts = [search.Newt(4.0, 4.0), search.Newt(4.4, 3.6), search.Newt(2.0, 2.0, noisy=True)]
+    make, written = search.CELLS[network]
+    cells = [make(parameters=p) for p in (stored, other)]
+    edits = search.edits(cells, written, newts, search.Args())
+    start = lambda batch: make(parameters=stored).initial_state(batch)
+    run = lambda cell, batch, edits: (
+        unroll(cell, cell.zeros(60, batch, cell.input_size), start(batch), edits=edits).outputs
+    )
+    together = run(make(parameters=stored), 6, edits)
+    for c, cell in enumerate(cells):
+        for row, newt in enumerate(newts):
+            drives = [Clamp("drive.left", newt.left), Clamp("drive.right", newt.right)]
+            alone = run(cell, 1, drives)[:, 0]
+            assert torch.allclose(together[:, 3 * c + row], alone, atol=1e-5) != newt.noisy
 
 
 def test_the_search_finds_a_known_minimum_and_survives_losses_that_are_not_numbers():
