@@ -13,15 +13,14 @@ from torch import Tensor
 
 from agents.controller import NetworkController
 from agents.experiment import live
-from agents.imitation import free_run
 from rnn.cell import Cell, quantities, unit_labels
 from rnn.edits import Add, Clamp, Edit
 from sim.gait import gait_metrics
 from sim.trajectory import Trajectory
 
 __all__ = [
-    "GOALS", "MEASURES", "Lever", "Row", "atlas_rows", "best_levers", "directions", "edit_of", "edits_of", "monotone",
-    "run_rows",
+    "GOALS", "MEASURES", "Lever", "Row", "atlas_rows", "best_levers", "edit_of", "edits_of", "monotone", "reach",
+    "run_rows", "sound_rows",
 ]  # fmt: skip
 
 MEASURES = ("forward_speed", "yaw_rate", "frequency", "uprightness", "gait", "amplitude", "diverged")
@@ -66,6 +65,7 @@ def atlas_rows(
     units: Sequence[int] | None = None,
     pairs: Sequence[tuple[int, int]] = (),
     ways: dict[str, Tensor] | None = None,
+    way_doses: Sequence[float] | None = None,
 ) -> list[Row]:
     """Every unit, chosen pairs and directions at every dose; the first row is untouched.
 
@@ -73,6 +73,7 @@ def atlas_rows(
         cell: the network. doses: values. quantity: what is held; None for the activity.
         units: which units; None for all. pairs: units that are held at the same value together.
         ways: directions [H] by name, pushed along by the dose at every step.
+        way_doses: doses of the directions; None for the same as of the units.
     """
     quantity = quantity or cell.activity
     width = quantities(cell)[quantity]
@@ -88,26 +89,10 @@ def atlas_rows(
             hold[list(members)] = float(dose)
             rows.append(Row("+".join(labels[u] for u in members), float(dose), hold))
     for name, way in (ways or {}).items():
-        rows += [Row(name, float(dose), blank, float(dose) * way) for dose in doses]
+        rows += [
+            Row(name, float(dose), blank, float(dose) * way) for dose in (doses if way_doses is None else way_doses)
+        ]
     return rows
-
-
-def directions(cell: Cell, drive: float, *, quantity: str | None = None, steps: int = 600) -> dict[str, Tensor]:
-    """Directions of the state in which the drive moves its mean, each of length 1 [H].
-
-    "turning": left side driven more, against right; "drive": the drive half a unit higher, against lower; "gait":
-    swimming at drive 4 against walking at 2.
-    """
-    quantity = quantity or cell.activity
-    cases = {
-        "turning": ((drive + 0.6, drive - 0.6), (drive - 0.6, drive + 0.6)),
-        "drive": ((drive + 0.5, drive + 0.5), (drive - 0.5, drive - 0.5)),
-        "gait": ((4.0, 4.0), (2.0, 2.0)),
-    }
-    sides = torch.tensor([[*side, 0.0] for pair in cases.values() for side in pair])
-    course = free_run(cell, sides, 2 * steps, record=(quantity,)).trace[quantity][steps:]
-    mean = course.mean(0).unflatten(0, (-1, 2))
-    return {name: (m[0] - m[1]) / (m[0] - m[1]).norm().clamp(min=1e-9) for name, m in zip(cases, mean, strict=True)}
 
 
 def edits_of(rows: Sequence[Row], quantity: str, start: int) -> list[Edit]:
@@ -170,11 +155,11 @@ def best_levers(rows: Sequence[Row], measured: dict[str, np.ndarray], *, each: i
 
     Counted are animals that stay upright (cosine above 0.7) and did not diverge. "faster" and "slower" keep
     the gait and lie 5 % or more from the untouched animal's speed, slower ones still go ahead; "left" and "right" turn
-    by 5 degrees per second or more beyond it; "stop": below 0.05 BL/s; "backwards": below -0.02 BL/s;
+    by 5 degrees per second or more beyond it; "stop": below 0.05 BL/s; "backwards": below -0.05 BL/s;
     "walk" and "swim": that gait where the untouched animal has another.
     """
     speed, turn, gait = measured["forward_speed"], measured["yaw_rate"], measured["gait"]
-    sound = (measured["uprightness"] > 0.7) & (measured["diverged"] == 0) & np.isfinite(speed) & np.isfinite(turn)
+    sound = sound_rows(measured)
     sound[0] = False
     same = gait == gait[0]
     stopped = np.abs(speed) + measured["amplitude"] / 1000
@@ -184,7 +169,7 @@ def best_levers(rows: Sequence[Row], measured: dict[str, np.ndarray], *, each: i
         "left": (turn, turn > turn[0] + 5),
         "right": (-turn, turn < turn[0] - 5),
         "stop": (-stopped, np.abs(speed) < 0.05),
-        "backwards": (-speed, speed < -0.02),
+        "backwards": (-speed, speed < -0.05),
         "walk": (speed, (gait == 1) & (gait[0] != 1)),
         "swim": (speed, (gait == 2) & (gait[0] != 2)),
     }
@@ -199,28 +184,88 @@ def best_levers(rows: Sequence[Row], measured: dict[str, np.ndarray], *, each: i
     return levers
 
 
-def monotone(rows: Sequence[Row], measured: dict[str, np.ndarray], name: str, *, least: int = 4) -> dict[str, dict]:
-    """For each unit, the longest run of doses over which a measure only rises or only falls, all upright.
+def sound_rows(measured: dict[str, np.ndarray]) -> np.ndarray:
+    """Which animals stay upright (mean cosine of the roll above 0.7), do not diverge, and have finite measures [B]."""
+    finite = np.isfinite(measured["forward_speed"]) & np.isfinite(measured["yaw_rate"])
+    return (measured["uprightness"] > 0.7) & (measured["diverged"] == 0) & finite
+
+
+def monotone(
+    rows: Sequence[Row],
+    measured: dict[str, np.ndarray],
+    name: str,
+    *,
+    least: int = 4,
+    where: np.ndarray | None = None,
+) -> dict[str, dict[str, Any]]:
+    """For each unit or direction, the longest run of doses over which a measure only rises or only falls.
+
+    The untouched animal is dose 0 of a direction. Animals that are not sound end a run.
+
+    Args:
+        rows: of the atlas. measured: their measures. name: which measure. least: shorter runs are left out.
+        where: which rows may belong to a run; None for all [B].
 
     Returns:
-        By row name: "doses" and "values" of that run, and "span", its last value less its first; runs of fewer than
-        `least` doses are left out.
+        By row name: "doses" and "values" of that run, "span", its last value less its first, and "whole", whether it is
+        the whole range of doses.
     """
-    found: dict[str, dict] = {}
-    sound = (measured["uprightness"] > 0.7) & (measured["diverged"] == 0) & np.isfinite(measured[name])
+    found: dict[str, dict[str, Any]] = {}
+    sound = sound_rows(measured) & (True if where is None else where)
+    values = measured[name]
     for unit in dict.fromkeys(row.name for row in rows[1:]):
         index = [i for i, row in enumerate(rows) if row.name == unit]
+        doses = {i: rows[i].dose for i in index}
+        if rows[index[0]].push is not None and 0.0 not in doses.values():
+            doses[0] = 0.0
+        index = sorted(doses, key=lambda i, doses=doses: doses[i])
         best: list[int] = []
         for sign in (1, -1):
             current: list[int] = []
             for i in index:
-                rises = bool(current) and sign * (measured[name][i] - measured[name][current[-1]]) > 0
+                rises = bool(current) and sign * (values[i] - values[current[-1]]) > 0
                 current = [*current, i] if rises and sound[i] else [i] if sound[i] else []
-                if len(current) >= least and _span(measured[name], current) > _span(measured[name], best):
+                if len(current) >= least and _span(values, current) > _span(values, best):
                     best = current
         if best:
-            values = [float(measured[name][i]) for i in best]
-            found[unit] = {"doses": [rows[i].dose for i in best], "values": values, "span": values[-1] - values[0]}
+            run = [float(values[i]) for i in best]
+            found[unit] = {
+                "doses": [doses[i] for i in best],
+                "values": run,
+                "span": run[-1] - run[0],
+                "whole": len(best) == len(index),
+            }
+    return found
+
+
+def reach(rows: Sequence[Row], measured: dict[str, np.ndarray]) -> dict[str, dict[str, dict[str, Any]]]:
+    """How far the best single unit and the best direction turn the animal and change its speed, monotonically.
+
+    Turning counts to the side to which a lever turns less; speed as the ratio of fastest to slowest among animals that
+    keep the untouched one's gait and go at 0.05 BL/s or more.
+
+    Returns:
+        "turning" and "speed", each by kind ("unit", "direction"): "name", "low", "high" (deg/s or BL/s), "from" and
+        "to" (doses), "whole"; for speed "ratio" as well. A kind of which nothing steers is left out.
+    """
+    kinds = {row.name: "unit" if row.push is None else "direction" for row in rows[1:]}
+    going = (measured["gait"] == measured["gait"][0]) & (measured["forward_speed"] >= 0.05)
+    courses = {
+        "turning": monotone(rows, measured, "yaw_rate"),
+        "speed": monotone(rows, measured, "forward_speed", where=going),
+    }
+    found: dict[str, dict[str, dict[str, Any]]] = {"turning": {}, "speed": {}}
+    for what, score in (("turning", lambda low, high: min(-low, high)), ("speed", lambda low, high: high / low)):
+        for unit, course in courses[what].items():
+            low, high = min(course["values"]), max(course["values"])
+            worth = score(low, high)
+            told = {"name": unit, "low": low, "high": high, "from": course["doses"][0], "to": course["doses"][-1]}
+            told |= {"whole": course["whole"], "worth": worth} | ({"ratio": worth} if what == "speed" else {})
+            best = found[what].get(kinds[unit])
+            if worth > 0 and (best is None or worth > best["worth"]):
+                found[what][kinds[unit]] = told
+    for kind in (told for by_kind in found.values() for told in by_kind.values()):
+        del kind["worth"]
     return found
 
 

@@ -3,8 +3,10 @@
 One animal per unit and dose, all in one batched simulation: speed, turning, frequency, gait and uprightness of each,
 as heat maps (atlas.png), dose-response curves (responses.png) and body paths (paths.png). The best levers for going
 faster, slower, left, right, backwards, for stopping and for changing the gait are printed, and written as edits files
-for steer.py. 64 units at 9 doses for 10 s take about four minutes on two cores in water. Directions in the state in
-which the drive moves it are pushed along as well, for networks whose single units do not steer.
+for steer.py. 64 units at 9 doses for 10 s take about four minutes on two cores in water. Networks whose single units do
+not steer are pushed along directions of the state as well (directions.png): the mean change that a change of the drive
+makes to the state in one step, so that a dose of 1 stands for one unit of drive. How far the best unit and the best
+direction turn the animal and change its speed, each over doses where it only rises or only falls, is told last.
 
     python scripts/clamp_atlas.py --policy zoo/newt_gru
     python scripts/clamp_atlas.py --policy zoo/newt_lstm --quantity c --world land --drive 2
@@ -31,8 +33,10 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from agents.atlas import MEASURES, Row, atlas_rows, best_levers, directions, edit_of, monotone, run_rows
+from agents.atlas import MEASURES, Row, atlas_rows, best_levers, edit_of, monotone, reach, run_rows
+from agents.atlas_plots import draw
 from agents.controller import NetworkController, make_controller
+from agents.directions import directions
 from agents.experiment import make_worlds
 from agents.imitation import free_run
 from agents.learned import make_learned
@@ -41,6 +45,8 @@ from agents.runs import Run, load_traces
 from agents.schedule import Schedule
 from rnn import Edit, edits_to_json
 from rnn.cell import quantities, unit_labels
+
+WAY_DOSES = (-4, -3, -2, -1.5, -1.25, -1, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,9 @@ class Args:
     doses: tuple[float, ...] = ()
     """Values; by default nine, evenly over the range that the quantity is seen to have over all drives."""
     ways: bool = True
-    """Push along directions of the state too (each dose scaled by a fifth)."""
+    """Push along directions of the state too."""
+    way_doses: tuple[float, ...] = WAY_DOSES
+    """How far, drive units."""
     seconds: float = 10.0
     """Simulated time of each animal."""
     onset: float = 2.0
@@ -87,11 +95,10 @@ def main(args: Args) -> dict:
     if quantity not in quantities(cell):
         raise ValueError(f"this network has no quantity {quantity!r}; it has {', '.join(quantities(cell))}")
     doses = list(args.doses) or default_doses(cell, quantity)
-    ways = {}
-    if args.ways:
-        ways = {name: 0.2 * way for name, way in directions(cell, args.drive, quantity=quantity).items()}
+    ways = directions(cell, args.drive, quantity=quantity) if args.ways else {}
     units = parse_units(args.units, quantities(cell)[quantity])
-    rows = atlas_rows(cell, doses, quantity=quantity, units=units, pairs=parse_pairs(args.pairs), ways=ways)
+    held = {"quantity": quantity, "units": units, "pairs": parse_pairs(args.pairs)}
+    rows = atlas_rows(cell, doses, **held, ways=ways, way_doses=args.way_doses)
     if args.out:
         check_same(args, doses)
     with Run(args.out, args) if args.out else Run.new("clamp_atlas", args) as run:
@@ -100,7 +107,8 @@ def main(args: Args) -> dict:
         write_table(run.folder / "atlas.csv", rows, measured)
         found = write_levers(run.folder / "levers", rows, measured, quantity, round(args.onset * 100))
         steering = {name: monotone(rows, measured, name) for name in ("yaw_rate", "forward_speed")}
-        result = {"untouched": {name: float(measured[name][0]) for name in MEASURES}, "levers": found, **steering}
+        untouched = {name: float(measured[name][0]) for name in MEASURES}
+        result = {"untouched": untouched, "levers": found, "reach": reach(rows, measured), **steering}
         run.save_json("metrics.json", result)
         draw(run.folder, rows, measured)
         tell(result, quantity, unit_labels(cell, quantity), len(rows))
@@ -232,88 +240,18 @@ def tell(result: dict, quantity: str, labels: list[str], count: int) -> None:
             f"{lever['goal']:>10}  {lever['name']:<22}{lever['dose']:7.2f}  {m['forward_speed']:6.2f} "
             f"{m['yaw_rate']:7.1f} {m['frequency']:5.2f}  {m['uprightness']:.2f}"
         )
-    for name, what, unit in (("yaw_rate", "turning", "deg/s"), ("forward_speed", "speed", "BL/s")):
-        best = sorted(result[name].items(), key=lambda item: -abs(item[1]["span"]))[:3]
-        for address, course in best:
-            values, doses = course["values"], course["doses"]
+    for what, unit in (("turning", "deg/s"), ("speed", "BL/s")):
+        for kind in ("unit", "direction"):
+            if kind not in result["reach"][what]:
+                print(f"{what}: no {kind} changes it to both sides" if what == "turning" else f"{what}: no {kind}")
+                continue
+            best = result["reach"][what][kind]
+            ratio = f", {best['ratio']:.1f} times" if "ratio" in best else ""
             print(
-                f"{what} is monotone in {address}: {values[0]:.2f} to {values[-1]:.2f} {unit} over "
-                f"{doses[0]:.2f} to {doses[-1]:.2f}"
+                f"{what}: best {kind} {best['name']}, {best['low']:.2f} to {best['high']:.2f} {unit}{ratio}, monotone "
+                f"over {best['from']:.2f} to {best['to']:.2f}{' (all doses)' if best['whole'] else ''}"
             )
     print(f"{len(labels)} units of {quantity!r}")
-
-
-def draw(folder: Path, rows: list[Row], measured: dict[str, np.ndarray]) -> None:
-    """atlas.png, responses.png, paths.png."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    names = list(dict.fromkeys(row.name for row in rows[1:]))
-    doses = [row.dose for row in rows[1:] if row.name == names[0]]
-    grid = {name: measured[name][1:].reshape(len(names), len(doses)) for name in MEASURES}
-    draw_maps(plt, folder / "atlas.png", names, doses, grid, measured)
-    draw_responses(plt, folder / "responses.png", names, doses, grid, measured)
-    path = measured["path"][1:].reshape(len(names), len(doses), *measured["path"].shape[1:])
-    draw_paths(plt, folder / "paths.png", names, doses, grid, path)
-
-
-def draw_maps(plt: Any, file: Path, names: list[str], doses: list[float], grid: dict, measured: dict) -> None:
-    """Units by doses, sorted by how far they turn the animal."""
-    order = np.argsort(-np.nanmax(np.abs(grid["yaw_rate"] - measured["yaw_rate"][0]), axis=1))
-    panels = (
-        ("forward_speed", "speed (BL/s)", "viridis", None),
-        ("yaw_rate", "turning, left + (deg/s)", "RdBu_r", float(np.nanpercentile(np.abs(grid["yaw_rate"]), 98))),
-        ("frequency", "frequency (Hz)", "viridis", None),
-        ("gait", "rest 0, walk 1, swim 2", "cividis", None),
-        ("uprightness", "uprightness", "magma", None),
-    )
-    height = max(3.0, 0.13 * len(names) + 1.2)
-    figure, axes = plt.subplots(1, len(panels), figsize=(14, height), sharey=True, layout="constrained")
-    for axis, (name, title, colours, limit) in zip(axes, panels, strict=True):
-        bounds = {} if limit is None else {"vmin": -limit, "vmax": limit}
-        image = axis.imshow(grid[name][order], aspect="auto", cmap=colours, interpolation="nearest", **bounds)
-        figure.colorbar(image, ax=axis, shrink=0.5, location="bottom", label=title)
-        axis.set_xticks(range(0, len(doses), 2), [f"{d:.2g}" for d in doses[::2]])
-    axes[0].set_yticks(range(len(names)), [names[i] for i in order], fontsize=6)
-    axes[0].set_xlabel("dose")
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
-
-
-def draw_responses(plt: Any, file: Path, names: list[str], doses: list[float], grid: dict, measured: dict) -> None:
-    """Dose against response, all units thin, the five that do most named."""
-    figure, axes = plt.subplots(1, 3, figsize=(12, 4), layout="constrained")
-    labels = {"forward_speed": "speed (BL/s)", "yaw_rate": "turning, left + (deg/s)", "frequency": "frequency (Hz)"}
-    for axis, (name, label) in zip(axes, labels.items(), strict=True):
-        reach = np.nan_to_num(np.ptp(grid[name], axis=1))
-        for i in np.argsort(reach):
-            best = i in np.argsort(-reach)[:5]
-            style = {"lw": 1.6, "marker": "o", "ms": 3, "label": names[i]} if best else {"lw": 0.5, "color": "0.8"}
-            axis.plot(doses, grid[name][i], **style)
-        axis.axhline(measured[name][0], color="k", lw=0.8, ls=":")
-        axis.set(xlabel="dose", ylabel=label)
-        axis.legend(fontsize=7)
-        axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
-
-
-def draw_paths(plt: Any, file: Path, names: list[str], doses: list[float], grid: dict, path: np.ndarray) -> None:
-    """Ways of the animals, from above, for the six units that turn or slow it most."""
-    reach = np.nan_to_num(np.ptp(grid["yaw_rate"], axis=1)) / 40 + np.nan_to_num(np.ptp(grid["forward_speed"], axis=1))
-    figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="constrained", sharex=True, sharey=True)
-    colours = plt.get_cmap("coolwarm")(np.linspace(0, 1, len(doses)))
-    for axis, i in zip(axes.flat, np.argsort(-reach)[:6], strict=False):
-        for dose, colour, way in zip(doses, colours, path[i], strict=True):
-            axis.plot(100 * way[:, 0], 100 * way[:, 1], color=colour, label=f"{dose:.2g}")
-        axis.set(title=names[i], aspect="equal")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes.flat[0].legend(title="dose", fontsize=6)
-    axes[1, 0].set(xlabel="x (cm)", ylabel="y (cm)")
-    figure.savefig(file, dpi=130)
-    plt.close(figure)
 
 
 if __name__ == "__main__":

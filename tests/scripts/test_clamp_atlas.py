@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.atlas import Row, atlas_rows, best_levers, directions, edit_of, edits_of, monotone
+from agents.atlas import Row, atlas_rows, best_levers, edit_of, edits_of, monotone, reach
+from agents.directions import directions
 from agents.imitation import build_cell
 from agents.motion import Motion
 from rnn import edits_from_json, unroll
@@ -45,7 +46,7 @@ def test_a_row_does_the_same_in_the_batch_and_alone_from_its_edits_file():
 
     torch.manual_seed(0)
     cell = build_cell("gru", 6, Motion.load("both"))
-    rows = atlas_rows(cell, [-0.7, 0.7], units=[2], ways={"turning": 0.1 * directions(cell, 4.0, steps=50)["turning"]})
+    rows = atlas_rows(cell, [-0.7, 0.7], units=[2], ways={"turning": directions(cell, 4.0, steps=50)["turning"]})
     xs = drive_input(cell, 4.0, batch=(30, len(rows)))
     together = unroll(cell, xs, edits=edits_of(rows, "h", 5)).outputs
     for i, row in enumerate(rows[1:], 1):
@@ -81,15 +82,56 @@ def test_the_longest_monotone_stretch_of_doses_is_found():
     assert monotone(rows, invented(yaw_rate=[0, 1, 0, 1, 0, 1, 0]), "yaw_rate") == {}
 
 
+def test_a_dose_of_a_direction_counts_from_the_untouched_animal():
+    push = torch.ones(1)
+    rows = [Row("untouched", float("nan"), torch.zeros(1))]
+    rows += [Row("turning", d, torch.zeros(1), push) for d in (1.0, -1.0, 2.0, -2.0)]
+    found = monotone(rows, invented(yaw_rate=[1, 20, -18, 40, -38]), "yaw_rate")["turning"]
+    assert found["doses"] == [-2, -1, 0, 1, 2] and found["values"] == [-38, -18, 1, 20, 40] and found["whole"]
+
+
+def test_reach_tells_units_from_directions_and_leaves_out_what_stops_or_tumbles():
+    blank, push = torch.zeros(1), torch.ones(1)
+    doses = (-2.0, -1.0, 1.0, 2.0)
+    rows = [Row("untouched", float("nan"), blank)]
+    rows += [Row("h[0]", d, blank) for d in doses] + [Row("turning", d, blank, push) for d in doses]
+    told = reach(
+        rows,
+        invented(
+            yaw_rate=[0, -10, -5, 5, 30, -50, -22, 21, 60],
+            forward_speed=[0.6, 0.01, 0.2, 0.3, 0.4, 0.5, 0.55, 0.65, 0.7],
+            uprightness=[1, 1, 1, 1, 1, 0.1, 1, 1, 1],
+        ),
+    )
+    assert told["turning"]["unit"]["low"] == -10 and told["turning"]["unit"]["high"] == 30
+    turning = told["turning"]["direction"]
+    assert (turning["low"], turning["high"], turning["from"], turning["whole"]) == (-22, 60, -1.0, False)
+    assert "unit" not in told["speed"], "three doses at which it still goes are too few"
+    assert told["speed"]["direction"]["ratio"] == pytest.approx(0.7 / 0.55)
+
+
+def test_a_push_along_a_direction_of_a_linear_network_is_the_change_of_its_drive():
+    cell = build_cell("elman", 6, Motion.load("both"), squash="identity")
+    way = directions(cell, 4.0, quantity="h", steps=20)
+    weight = cell.core.weight_ih
+    assert torch.allclose(way["turning"], weight[:, 0] - weight[:, 1], atol=1e-5)
+    assert torch.allclose(way["drive"], weight[:, 0] + weight[:, 1], atol=1e-5)
+    assert torch.allclose(way["limb"], weight[:, 2] / 2, atol=1e-5)
+    assert torch.allclose(way["gait"], way["drive"], atol=1e-5)
+    row = Row("turning", 1.0, torch.full((6,), torch.nan), way["turning"])
+    pushed = unroll(cell, drive_input(cell, 4.0, batch=(20, 1)), edits=edit_of(row, "h", 0)).outputs
+    driven = unroll(cell, drive_input(cell, 5.0, 3.0, batch=(20, 1))).outputs
+    assert torch.allclose(pushed[1:], driven[1:], atol=1e-4), "from the second step on, as h is pushed after it is read"
+
+
 def test_the_turning_direction_of_the_phase_network_is_left_against_right():
-    cell = PhaseCell()
-    way = directions(cell, 4.0, quantity="activity", steps=300)["turning"]
-    assert (way[:8] > 0.05).all() and (way[8:16] < -0.05).all() and way.norm() == pytest.approx(1.0, abs=1e-5)
+    way = directions(PhaseCell(), 4.0, quantity="activity", steps=300)["turning"]
+    assert (way[:8] > 0).all() and (way[8:16] < 0).all() and torch.allclose(way[:8], -way[8:16], atol=0.02)
 
 
 def test_an_interrupted_atlas_goes_on_and_gives_the_same(script, tmp_path, monkeypatch):
     module = script("clamp_atlas")
-    settings = dict(units="0:2", doses=(0.0, 0.9), ways=False, seconds=1.2, onset=0.2, settle=0.2, chunk=2)
+    settings = dict(units="0:2", doses=(0.0, 0.9), way_doses=(1.0,), seconds=1.0, onset=0.2, settle=0.2, chunk=3)
     whole = module.main(module.Args(out=tmp_path / "whole", **settings))
     count = {"left": 1}
 
@@ -107,19 +149,20 @@ def test_an_interrupted_atlas_goes_on_and_gives_the_same(script, tmp_path, monke
     count["left"] = 2
     again = module.main(module.Args(out=tmp_path / "part", **settings))
     assert count["left"] == 0 and again == whole
-    for name in ("atlas.png", "responses.png", "paths.png"):
+    for name in ("atlas.png", "responses.png", "paths.png", "directions.png"):
         assert (tmp_path / "part" / name).stat().st_size > 5_000
     with (tmp_path / "part" / "atlas.csv").open() as file:
         assert [row["name"] for row in csv.DictReader(file)] == [
             "untouched",
             *["body.left[0]"] * 2,
             *["body.left[1]"] * 2,
+            *("turning", "drive", "limb", "gait"),
         ]
     for lever in again["levers"]:
         assert edits_from_json((tmp_path / "part" / lever["file"]).read_text())
-    assert json.loads((tmp_path / "part" / "atlas.json").read_text())["rows"] == 5
+    assert json.loads((tmp_path / "part" / "atlas.json").read_text())["rows"] == 9
     with pytest.raises(ValueError, match="other settings"):
-        module.main(module.Args(out=tmp_path / "part", **{**settings, "chunk": 3}))
+        module.main(module.Args(out=tmp_path / "part", **{**settings, "chunk": 2}))
 
 
 def test_wrong_units_and_quantities_are_refused_before_anything_is_simulated(script, tmp_path):
