@@ -1,19 +1,23 @@
 """Tasks that need memory, cell by cell: adding, copying, temporal order, a late answer, digits.
 
-    python scripts/sequence_tasks.py --task copying --cells elman lstm orthogonal lru --delay 200 --out runs/copying
-    python scripts/sequence_tasks.py --task adding --cells elman lstm orthogonal lru --delay 400 --out runs/adding
-    python scripts/sequence_tasks.py --task digits --cells elman gru lru --out runs/digits
+    python scripts/sequence_tasks.py --task copying --delay 200 --seeds 0 1 2 --out runs/copying
+    python scripts/sequence_tasks.py --task adding --delay 400 --seeds 0 1 2 --out runs/adding
+    python scripts/sequence_tasks.py --task copying --delay 1000 --cells orthogonal lru --out runs/copying_1000
 
-Question: which recurrent cells carry information over long lags? Every cell stands between the same per-step network
-and the same readout and has the same number of batches. Writes curves.csv, summary.csv and a figure, the loss against
-iterations beside the loss of the best answer without memory. Minutes per cell on one core: expect the plain network and
-the LSTM to stay at the line without memory in the copying task and the orthogonal and diagonal cells to fall to zero.
+Question: which recurrent cells carry information over long lags? Every cell has the same readout and the same number
+of batches at most. Writes curves.csv, summary.csv and a figure, the loss against batches beside the loss of the best
+answer without memory; `--table FILE` also keeps a row per task, cell and seed there and draws the table up beside it
+(`benchmarks/results/sequence_tasks.md` is made so). At a delay of 200 a cell takes seconds to two minutes of one core:
+expect the plain network and the LSTM to stay at the line without memory in the copying task, and the orthogonal and
+diagonal cells to fall below a tenth of it within two hundred batches.
 """
 
 from __future__ import annotations
 
 import csv
+import itertools
 import math
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -46,7 +50,7 @@ class Args:
 
     task: str = "copying"
     """copying, adding, temporal_order, late_answer or digits"""
-    cells: tuple[str, ...] = ("elman", "lstm", "orthogonal", "lru")
+    cells: tuple[str, ...] = ("orthogonal", "lru", "elman", "lstm")
     """names of cells, see rnn.models"""
     delay: int = 200
     """blanks between symbols and answer (copying), length (adding, temporal_order), lag (late_answer)"""
@@ -56,16 +60,19 @@ class Args:
     """batches"""
     batch: int = 32
     """sequences per batch"""
-    lr: float = 1e-3
-    """learning rate; recurrent matrices that stay orthogonal get a tenth"""
-    seed: int = 0
-    """of weights and batches"""
+    lr: float | None = None
+    """learning rate; by default 0.01 for the diagonal cells and 0.003 for all others. Orthogonal matrices and the
+    eigenvalues of diagonal cells get a tenth"""
+    seeds: tuple[int, ...] = (0,)
+    """of weights and batches, one training each"""
     device: str = "cpu"
     """cpu or cuda"""
     solved: float = 0.1
     """a cell has solved the task at this share of the loss without memory, and stops"""
     out: Path = Path("runs/sequence_tasks")
     """folder for the results"""
+    table: Path | None = None
+    """a CSV file that keeps the results of all tasks, for example benchmarks/results/sequence_tasks.csv"""
     quiet: bool = False
     """print the summary only"""
 
@@ -83,13 +90,18 @@ class Task:
     train: Sections | None = None
 
 
-def make_task(args: Args) -> Task:
+RATES = {"lru": 1e-2, "linoss": 1e-2}  # linear inside, and so easily learned fast
+RATE = 3e-3
+SLOW = ("nu", "theta", "stiffness", "damping")  # parameters of eigenvalues
+
+
+def make_task(args: Args, seed: int) -> Task:
     """The task of this name.
 
     Raises:
         ValueError: an unknown name.
     """
-    test = torch.Generator().manual_seed(10_000 + args.seed)
+    test = torch.Generator().manual_seed(10_000 + seed)
     makers: dict[str, tuple[Callable[..., Sections], int, Objective, float]] = {
         "copying": (copying, SYMBOLS + 1, cross_entropy, copying_baseline(args.delay)),
         "adding": (adding, 1, squared_error, 1 / 6),
@@ -106,10 +118,15 @@ def make_task(args: Args) -> Task:
     return Task(draw, make(args.delay, 200, test), outputs, objective, baseline, objective is cross_entropy)
 
 
-def make_model(name: str, inputs: int, outputs: int, args: Args) -> Model:
-    """A per-step network, the cell, and a readout; cells that can be set for long memories are."""
-    torch.manual_seed(args.seed)
-    settings = {"lru": {"r_min": 0.99, "r_max": 0.999}}.get(name, {})
+def make_model(name: str, inputs: int, outputs: int, args: Args, seed: int) -> Model:
+    """The cell and a readout, a per-step network before it in the tasks with real inputs.
+
+    The eigenvalues of diagonal cells start where a tenth to nine tenths of a signal are left after the delay.
+    """
+    torch.manual_seed(seed)
+    lag = 8 if args.task == "digits" else args.delay
+    ring = {"r_min": 0.1 ** (1 / lag), "r_max": 0.9 ** (1 / lag)}
+    settings = ring if name in RATES else {}
     if args.task in ("copying", "digits"):
         cell: Cell = make_cell(name, inputs, args.hidden, **settings)
     else:
@@ -118,17 +135,18 @@ def make_model(name: str, inputs: int, outputs: int, args: Args) -> Model:
     return Model(cell, outputs, feedthrough=False)
 
 
-def learn(name: str, task: Task, args: Args) -> tuple[list[dict[str, float]], dict[str, object]]:
+def learn(name: str, task: Task, args: Args, seed: int) -> tuple[list[dict[str, float]], dict[str, object]]:
     """Train one cell until it has solved the task or the batches are used up."""
-    model = make_model(name, task.test.us.shape[-1], task.outputs, args).to(args.device)
+    model = make_model(name, task.test.us.shape[-1], task.outputs, args, seed).to(args.device)
+    rate = RATES.get(name, RATE) if args.lr is None else args.lr
     settings = Training(
-        lr=args.lr, iterations=args.iterations, clip_norm=1.0, seed=args.seed, check_every=25, decay="none",
+        lr=rate, iterations=args.iterations, clip_norm=1.0, seed=seed, check_every=25, decay="none", warm_up=20,
         batch=args.batch, target=args.solved * task.without_memory,
     )  # fmt: skip
     begun = time.process_time()
-    slow = {n for n, _ in model.named_parameters() if "parametrizations" in n}
+    slow = {n for n, _ in model.named_parameters() if "parametrizations" in n or n.split(".")[-1] in SLOW}
     done = fit(
-        model, task.train if task.train is not None else task.draw(torch.Generator().manual_seed(args.seed)),
+        model, task.train if task.train is not None else task.draw(torch.Generator().manual_seed(seed)),
         task.test, settings, objective=task.objective, stream=None if task.train is not None else task.draw,
         slow=slow, progress=not args.quiet,
     )  # fmt: skip
@@ -137,9 +155,11 @@ def learn(name: str, task: Task, args: Args) -> tuple[list[dict[str, float]], di
         out = model(task.test.us.to(args.device)).outputs.cpu()
     right: Tensor | float = accuracy(out, task.test.ys, answered(args, task)) if task.labels else math.nan
     summary: dict[str, object] = {
-        "cell": name, "parameters": sum(p.numel() for p in model.parameters()), "iterations": done.iterations,
-        "cpu_seconds": round(time.process_time() - begun, 1), "loss": loss, "without_memory": task.without_memory,
-        "accuracy": right, "solved": loss <= args.solved * task.without_memory, "stopped": done.stopped,
+        "task": args.task, "delay": "" if args.task == "digits" else args.delay, "cell": name, "seed": seed,
+        "hidden": args.hidden, "parameters": sum(p.numel() for p in model.parameters()), "lr": rate,
+        "batches": done.iterations, "cpu_seconds": round(time.process_time() - begun, 1), "loss": round(loss, 6),
+        "without_memory": round(task.without_memory, 6), "accuracy": round(float(right), 4),
+        "solved": loss <= args.solved * task.without_memory, "stopped": done.stopped,
     }  # fmt: skip
     return done.history, summary
 
@@ -158,22 +178,56 @@ def main(args: Args) -> list[dict[str, object]]:
     for name in args.cells:
         if name not in CELLS:
             raise ValueError(f"unknown cell {name!r}; the cells are {', '.join(CELLS)}")
-    task = make_task(args)
     args.out.mkdir(parents=True, exist_ok=True)
-    curves, summaries = [], []
-    for name in args.cells:
-        history, summary = learn(name, task, args)
-        curves += [{"cell": name, "iteration": row["iteration"], "loss": row["valid_loss"]} for row in history]
+    curves: list[dict[str, object]] = []
+    summaries: list[dict[str, object]] = []
+    for name, seed in itertools.product(args.cells, args.seeds):
+        task = make_task(args, seed)
+        history, summary = learn(name, task, args, seed)
+        curves += [{"cell": name, "seed": seed, "batch": r["iteration"], "loss": r["valid_loss"]} for r in history]
         summaries.append(summary)
         word = "solved" if summary["solved"] else "not solved"
         print(
-            f"{name:<12} {word:<11} loss {summary['loss']:.4g} of {task.without_memory:.4g} without memory, accuracy "
-            f"{summary['accuracy']:.3f}, {summary['iterations']} batches, {summary['cpu_seconds']} CPU-s", flush=True,
+            f"{name:<12} seed {seed}  {word:<11} loss {summary['loss']:.4g} of {task.without_memory:.4g} without "
+            f"memory, accuracy {summary['accuracy']:.3f}, {summary['batches']} batches, {summary['cpu_seconds']} CPU-s",
+            flush=True,
         )  # fmt: skip
         write(args.out / "curves.csv", curves)
         write(args.out / "summary.csv", summaries)
+        if args.table is not None:
+            keep(args.table, summary)
     draw(args.out)
     return summaries
+
+
+def keep(path: Path, row: dict[str, object]) -> None:
+    """Put a row into a table of all tasks, in place of an older one of the same training, and draw the table up."""
+    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    same = lambda other: all(str(other[key]) == str(row[key]) for key in ("task", "delay", "cell", "seed"))
+    rows = [other for other in rows if not same(other)] + [{key: str(value) for key, value in row.items()}]
+    write(path, rows)  # type: ignore[arg-type]
+    groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for other in rows:
+        groups.setdefault((other["task"], other["delay"], other["cell"]), []).append(other)
+    lines = [
+        "# Tasks that need memory", "",
+        "`python scripts/sequence_tasks.py --task TASK --delay DELAY --cells CELL --seeds ... --table FILE`. Solved: a "
+        "loss on unseen sequences of at most a tenth of that without memory. Medians over seeds; loss as a share of "
+        "the loss without memory, with its extremes.", "",
+        "| task | delay | cell | solved | batches | loss / without memory | accuracy | CPU-s | parameters |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for key, group in sorted(groups.items()):
+        number = lambda name: [float(r[name]) for r in group]  # noqa: B023
+        shares = sorted(a / b for a, b in zip(number("loss"), number("without_memory"), strict=True))
+        right = f"{statistics.median(number('accuracy')):.3f}" if not math.isnan(number("accuracy")[0]) else ""
+        lines.append(
+            f"| {' | '.join(key)} | {sum(r['solved'] == 'True' for r in group)} of {len(group)} "
+            f"| {statistics.median(number('batches')):.0f} "
+            f"| {statistics.median(shares):.3f} ({shares[0]:.3f} to {shares[-1]:.3f}) | {right} "
+            f"| {statistics.median(number('cpu_seconds')):.0f} | {group[0]['parameters']} |"
+        )
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 
 def write(path: Path, rows: list[dict[str, object]]) -> None:
@@ -191,9 +245,13 @@ def draw(folder: Path) -> None:
     with (folder / "summary.csv").open() as file:
         baseline = float(next(csv.DictReader(file))["without_memory"])
     fig, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
-    for name in dict.fromkeys(row["cell"] for row in rows):
-        points = [(float(r["iteration"]), float(r["loss"])) for r in rows if r["cell"] == name]
-        axis.semilogy(*zip(*points, strict=True), label=name)
+    names = list(dict.fromkeys(row["cell"] for row in rows))
+    for name, seed in dict.fromkeys((row["cell"], row["seed"]) for row in rows):
+        points = [(float(r["batch"]), float(r["loss"])) for r in rows if (r["cell"], r["seed"]) == (name, seed)]
+        first = seed == next(r["seed"] for r in rows if r["cell"] == name)
+        axis.semilogy(
+            *zip(*points, strict=True), color=f"C{names.index(name)}", lw=1.2, label=name if first else None
+        )  # fmt: skip
     axis.axhline(baseline, color="0.5", ls=":", label="without memory")
     axis.set(xlabel="batches", ylabel="loss on unseen sequences")
     axis.legend()

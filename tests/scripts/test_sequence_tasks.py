@@ -61,6 +61,7 @@ def test_the_script_solves_a_short_delay_with_a_gated_cell_and_writes_its_curves
         iterations=300,
         lr=1e-2,
         out=tmp_path,
+        table=tmp_path / "all.csv",
         quiet=True,
     )
     gru, frame = module.main(args)
@@ -69,10 +70,21 @@ def test_the_script_solves_a_short_delay_with_a_gated_cell_and_writes_its_curves
     with (tmp_path / "summary.csv").open() as file:
         assert [row["cell"] for row in csv.DictReader(file)] == ["gru", "frame"]
     assert (tmp_path / "curves.png").stat().st_size > 5000
+    module.keep(tmp_path / "all.csv", {**gru, "solved": False})  # done again: in place of the older row
+    table = (tmp_path / "all.md").read_text()
+    assert "| late_answer | 12 | gru | 0 of 1 |" in table and "| late_answer | 12 | frame | 0 of 1 |" in table
     with pytest.raises(ValueError, match="unknown cell 'gruu'"):
         module.main(module.Args(cells=("gruu",), out=tmp_path))
     with pytest.raises(ValueError, match="the tasks are"):
         module.main(module.Args(task="sorting", out=tmp_path))
+
+
+@pytest.mark.parametrize("cell", ["lru", "orthogonal"])
+def test_ten_symbols_are_copied_over_sixty_blanks_by_cells_whose_gradients_last(script, tmp_path, cell):
+    module = script("sequence_tasks")
+    args = module.Args(cells=(cell,), delay=60, hidden=64, iterations=300, seeds=(7,), out=tmp_path, quiet=True)
+    (row,) = module.main(args)
+    assert row["solved"] and row["accuracy"] > 0.9
 
 
 def test_the_ground_is_felt_from_the_joints_and_memory_helps(script, tmp_path):
