@@ -156,12 +156,13 @@ def best_levers(rows: Sequence[Row], measured: dict[str, np.ndarray], *, each: i
     Counted are animals that stay upright (cosine above 0.7) and did not diverge. "faster" and "slower" keep
     the gait and lie 5 % or more from the untouched animal's speed, slower ones still go ahead; "left" and "right" turn
     by 5 degrees per second or more beyond it; "stop": below 0.05 BL/s; "backwards": below -0.05 BL/s;
-    "walk" and "swim": that gait where the untouched animal has another.
+    "walk" and "swim": that gait, at half a cycle per second or more, where the untouched animal has another.
     """
     speed, turn, gait = measured["forward_speed"], measured["yaw_rate"], measured["gait"]
     sound = sound_rows(measured)
     sound[0] = False
     same = gait == gait[0]
+    moving = measured["frequency"] >= 0.5
     stopped = np.abs(speed) + measured["amplitude"] / 1000
     wanted = {
         "faster": (speed, same & (speed > 1.05 * speed[0])),
@@ -170,8 +171,8 @@ def best_levers(rows: Sequence[Row], measured: dict[str, np.ndarray], *, each: i
         "right": (-turn, turn < turn[0] - 5),
         "stop": (-stopped, np.abs(speed) < 0.05),
         "backwards": (-speed, speed < -0.05),
-        "walk": (speed, (gait == 1) & (gait[0] != 1)),
-        "swim": (speed, (gait == 2) & (gait[0] != 2)),
+        "walk": (speed, moving & (gait == 1) & (gait[0] != 1)),
+        "swim": (speed, moving & (gait == 2) & (gait[0] != 2)),
     }
     levers = []
     for goal in GOALS:

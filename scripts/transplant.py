@@ -8,13 +8,7 @@ is left as an edits file, so that steer.py can replay it. Half a minute, and the
     python scripts/transplant.py --policy zoo/newt_gru --donor 2 --drive 4 --no-film
     python scripts/steer.py --policy zoo/newt_lstm --drive 2 --edits RUN/patch.json
 
-More surgery, each one line:
-
-    python scripts/steer.py --policy zoo/newt_gru --clamp 'h[3]@3:=0' --clamp 'h[7]@3:=0'    # silence two units
-    echo '[{"kind": "lesion", "address": "coupling.midbody", "start": 300}]' > cut.json      # cut the spinal chain
-    python scripts/steer.py --drive 4 --edits cut.json
-    echo '[{"kind": "scale", "address": "bias.body", "factor": -1}]' > back.json             # swim backwards
-    python scripts/steer.py --drive 4 --edits back.json
+More operations, with films: surgery.py.
 """
 
 from __future__ import annotations
@@ -27,13 +21,12 @@ from typing import Literal
 import tyro
 
 from agents.experiment import live, make_worlds, report
-from agents.imitation import free_run
 from agents.learned import make_learned
 from agents.policy_zoo import load_policy
 from agents.runs import Run
 from agents.schedule import Schedule
-from rnn import Patch, edits_to_json
-from rnn.cell import Cell
+from agents.surgery import state_patches
+from rnn import edits_to_json
 from sim.gait import gait_metrics
 from sim.trajectory import Trajectory
 
@@ -69,7 +62,7 @@ def main(args: Args) -> dict:
             f"0 <= start < stop <= seconds is needed, received {args.start}, {args.stop}, {args.seconds} s"
         )
     cell, _ = load_policy(args.policy)
-    edits = patches(cell, args.donor, round(100 * args.start), round(100 * args.stop))
+    edits = state_patches(cell, args.donor, args.donor, round(100 * args.start), round(100 * args.stop))
     with Run(args.out, args) if args.out else Run.new("transplant", args) as run:
         (run.folder / "patch.json").write_text(edits_to_json(edits) + "\n")
         controller = make_learned(args.policy, Schedule.constant(args.drive), edits=edits)
@@ -83,21 +76,6 @@ def main(args: Args) -> dict:
         data["parts"] = {name: part.to_dict() for name, part in parts.items()}
         run.save_json("metrics.json", data)
         return data
-
-
-def patches(cell: Cell, donor: float, start: int, stop: int) -> list[Patch]:
-    """The course of everything that the cell remembers, from a run under another drive."""
-    state = cell.initial_state(1)
-    names = [name for name in getattr(state, "_fields", ()) if name in ("h", "c")]
-    if not names:
-        raise ValueError(
-            f"the state of this network has no h or c to be played into another, only {type(state).__name__}"
-        )
-    settle, length = 400, stop - start
-    drives = cell.zeros(1, 3)
-    drives[:, :2] = donor
-    trace = free_run(cell, drives, settle + length, record=names).trace
-    return [Patch(name, trace[name][settle:, 0].numpy(), steps=slice(start, stop)) for name in names]
 
 
 if __name__ == "__main__":
