@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rnn.cell import Cell, map_state
 from rnn.models import make_cell
 
-__all__ = ["Imagination", "ImaginedPolicy", "PolicyMemory", "lambda_returns"]
+__all__ = ["Dreamer", "Imagination", "ImaginedPolicy", "PolicyMemory", "lambda_returns"]
 
 
 def lambda_returns(reward: Tensor, discount: Tensor, value: Tensor, lambda_: float) -> Tensor:
@@ -74,10 +74,18 @@ class ImaginedPolicy(nn.Module):
         return PolicyMemory(self.cell.initial_state(batch))
 
     def latent(self, obs: Tensor, memory: PolicyMemory) -> tuple[Tensor, PolicyMemory]:
-        """What head and critic read."""
+        """What head and critic read: the cell's output and the scaled observation."""
         x = (obs - self.mean) / self.std
         y, cell = self.cell(x, memory.cell)
         return torch.cat([y, x], -1), PolicyMemory(cell)
+
+    def values(self, z: Tensor) -> Tensor:
+        """Values [...] by the slow critic, with gradients to what is observed but not to the cell.
+
+        Otherwise the policy would learn a memory that pleases the critic instead of actions that earn.
+        """
+        H = self.cell.output_size
+        return self.target(torch.cat([z[..., :H].detach(), z[..., H:]], -1)).squeeze(-1)
 
     def forward(self, obs: Tensor, memory: PolicyMemory) -> tuple[Tensor, PolicyMemory]:
         """The action [B, A] without exploration."""
@@ -103,6 +111,8 @@ class Imagination:
         lambda_: of the returns.
         bootstrap: end imagined rollouts in the critic's value.
         learning_rate: of Adam, policy and critic.
+        saturation: price of the squares of what goes into the policy's tanh: a model that is wrong at first would
+            otherwise drive it so far into saturation that no gradient comes back.
     """
 
     def __init__(
@@ -117,8 +127,10 @@ class Imagination:
         lambda_: float = 0.95,
         bootstrap: bool = True,
         learning_rate: float = 1e-3,
+        saturation: float = 0.002,
     ):
         self.policy, self.model, self.reward, self.alive = policy, model, reward, alive
+        self.saturation = saturation
         self.horizon, self.discount, self.lambda_, self.bootstrap = horizon, discount, lambda_, bootstrap
         own = [*policy.cell.parameters(), *policy.head.parameters()]
         self.actor_optimiser = torch.optim.Adam(own, lr=learning_rate)
@@ -132,11 +144,12 @@ class Imagination:
         """
         policy, state = self.policy, self.model.begin(obs)
         memory = policy.initial_state(len(obs)) if memory is None else map_state(Tensor.detach, memory)
-        latents, rewards, discounts = [], [], []
+        latents, rewards, discounts, pressed = [], [], [], []
         with _frozen(self.model):
             for _ in range(self.horizon):
                 z, memory = policy.latent(obs, memory)
-                action = torch.tanh(policy.head(z))
+                pressed.append(policy.head(z))
+                action = torch.tanh(pressed[-1])
                 state, following = self.model.step(state, action)
                 rewards.append(self.reward(obs, action, following))
                 going = torch.ones(len(obs)) if self.alive is None else self.alive(following)
@@ -145,13 +158,13 @@ class Imagination:
                 obs = following
             latents.append(policy.latent(obs, memory)[0])
             zs, reward, discount = torch.stack(latents), torch.stack(rewards), torch.stack(discounts)
-            value = policy.target(zs[1:]).squeeze(-1) if self.bootstrap else torch.zeros_like(reward)
+            value = policy.values(zs[1:]) if self.bootstrap else torch.zeros_like(reward)
             targets = lambda_returns(reward, discount, value, self.lambda_)
             loss = -targets[0].mean() if not self.bootstrap else -targets.mean()
             if not torch.isfinite(loss):
                 raise FloatingPointError("an imagined return is not finite: the model has left its data; fit it again")
             self.actor_optimiser.zero_grad()
-            loss.backward()
+            (loss + self.saturation * torch.stack(pressed).square().mean()).backward()
             nn.utils.clip_grad_norm_([p for g in self.actor_optimiser.param_groups for p in g["params"]], 1.0)
             self.actor_optimiser.step()
         weight = torch.cat([torch.ones(1, len(reward[0])), discount[:-1].detach()]).cumprod(0)
@@ -162,8 +175,66 @@ class Imagination:
         self.critic_optimiser.step()
         with torch.no_grad():
             for slow, fast in zip(policy.target.parameters(), policy.critic.parameters(), strict=True):
-                slow.lerp_(fast, 0.02)
+                slow.lerp_(fast, 0.05)
         return {"imagined_return": -loss.item(), "critic_loss": critic_loss.item()}
+
+
+class Dreamer:
+    """A policy that lives in a world and learns in its model between episodes.
+
+    Imagined rollouts start where it has been, with the memory that the policy would have there: it is first run over
+    the `burn_in` observations before.
+
+    Args:
+        trainer: policy, model and reward.
+        batch: rollouts imagined per update.
+        burn_in: observations before a start.
+        noise: standard deviation of exploration, in units of half the action box.
+        seed: of starts and exploration.
+    """
+
+    def __init__(self, trainer: Imagination, *, batch: int = 64, burn_in: int = 8, noise: float = 0.3, seed: int = 0):
+        self.trainer, self.policy = trainer, trainer.policy
+        self.batch, self.burn_in, self.noise = batch, burn_in, noise
+        self.generator = torch.Generator().manual_seed(seed)
+        self.memory: PolicyMemory | None = None
+
+    def reset(self) -> None:
+        """Forget: a new episode."""
+        self.memory = None
+
+    @torch.no_grad()
+    def act(self, obs: Tensor, *, explore: bool = True) -> Tensor:
+        """Actions [B, A] in [-1, 1] for observations [B, D]; the memory goes along."""
+        memory = self.policy.initial_state(len(obs)) if self.memory is None else self.memory
+        action, self.memory = self.policy(obs, memory)
+        if explore:
+            action = action + self.noise * torch.empty_like(action).normal_(generator=self.generator)
+        return action.clamp(-1, 1)
+
+    def learn(self, episodes: Sequence[Tensor], updates: int) -> dict[str, float]:
+        """Train in the model from starts among the observations of episodes, each [T, D]. Returns the last metrics.
+
+        Raises:
+            ValueError: every episode is shorter than the burn-in.
+        """
+        W, lived = self.burn_in + 1, torch.cat(list(episodes))
+        ends = torch.cat([torch.arange(len(e)) >= W - 1 for e in episodes]).nonzero().flatten()
+        if not len(ends):
+            raise ValueError(f"every episode is shorter than {W} observations; shorten the burn-in")
+        std = lived.std(0)
+        self.policy.mean.copy_(lived.mean(0))
+        self.policy.std.copy_(torch.where(std > 1e-6, std, 1.0))
+        metrics: dict[str, float] = {}
+        for _ in range(updates):
+            end = ends[torch.randint(len(ends), (self.batch,), generator=self.generator)]
+            past = lived[end + torch.arange(1 - W, 1)[:, None]]  # [W, B, D]
+            memory = self.policy.initial_state(self.batch)
+            with torch.no_grad():
+                for obs in past[:-1].unbind(0):
+                    _, memory = self.policy.latent(obs, memory)
+            metrics = self.trainer.update(past[-1], memory)
+        return metrics
 
 
 class _frozen:

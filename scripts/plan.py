@@ -1,12 +1,16 @@
-"""How few steps of experience does planning in a learned ensemble need to balance a pole and to swing one up?
+"""How few steps of experience does a learned ensemble need to balance a pole and to swing one up?
 
     python -m scripts.plan --task cartpole --out runs/plan_cartpole
     python -m scripts.plan --task pendulum --method icem --out runs/plan_pendulum
+    python -m scripts.plan --task pendulum --method critic --episodes 15 --out runs/imagine_pendulum
     python -m scripts.plan --task pendulum --model truth --episodes 5 --out runs/plan_ceiling
 
-About 1 to 4 CPU-seconds per episode. `metrics.csv` has one row per episode: its return, the steps lived so far, and
-what the planner had expected of its first plan (a model that is exploited promises more than comes). CartPole should
-reach 200 of 200 within ten episodes, Pendulum about -150 within ten.
+`cem`, `icem` and `mppi` plan in the model at every step; `critic` and `backpropagation` train a recurrent policy inside
+it between episodes, on imagined rollouts that end in a critic's value or by ascending the imagined return itself. About
+1 to 4 CPU-seconds per episode. `metrics.csv` has one row per episode: its return, the steps lived so far, and what the
+planner had expected of its first plan (a model that is exploited promises more than comes). `metrics.json` has the
+returns of fresh episodes with the last model, without exploration. CartPole should reach 200 of 200 within ten
+episodes, Pendulum about -150 within ten.
 """
 
 from __future__ import annotations
@@ -18,15 +22,20 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
+from torch import Tensor
 
+from agents.imagination import Dreamer, Imagination, ImaginedPolicy
 from agents.planning import Planner, model_return
 from agents.runs import Run
 from agents.tasks import TASKS, PlanningTask, TrueModel
 from rnn.ensemble import Ensemble
+
+IMAGINED = ("critic", "backpropagation")
 
 
 @dataclass
@@ -36,15 +45,23 @@ class Args:
     model: str = "ensemble"
     """"ensemble", learned from scratch, or "truth": the task's own equations, the ceiling."""
     method: str = "icem"
-    """"cem", "icem" or "mppi"."""
+    """"cem", "icem", "mppi" (plans), or "critic", "backpropagation" (a policy trained in imagination)."""
     episodes: int = 12
-    """Episodes of 200 steps; the first acts at random."""
+    """Episodes of 200 steps."""
+    random: int = 1
+    """So many of them, at the beginning, act at random."""
     steps: int = 5000
     """Steps of experience after which it ends, if that comes first."""
     candidates: int = 120
     """Action sequences per iteration."""
     iterations: int = 3
     """Refinements of each plan."""
+    until: float | None = None
+    """End after the first episode that returns so much."""
+    updates: int = 60
+    """Of the imagined policy after each episode."""
+    judged: int = 0
+    """Fresh episodes, side by side, on which the result is judged at the end."""
     seed: int = 0
     """Of everything."""
     out: Path = Path("runs/plan")
@@ -52,6 +69,7 @@ class Args:
 
 
 def main(args: Args) -> list[float]:
+    """Returns of the episodes lived; the rest is in the run folder."""
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     if args.task not in TASKS:
@@ -60,7 +78,55 @@ def main(args: Args) -> list[float]:
     env = task.make()
     size = env.observation_space.shape[0]
     model = TrueModel(task) if args.model == "truth" else Ensemble(size, 1, body=task.env_id)
-    planner = Planner(
+    chooser = make_chooser(args, task, model, size)
+    data: list[tuple[np.ndarray, float, np.ndarray]] = []
+    lives: list[Tensor] = []
+    returns, lived, cpu, began = [], 0, 0.0, time.process_time()
+    with Run(args.out, args) as run:
+        for episode in range(args.episodes):
+            chosen = None if args.model == "ensemble" and episode < args.random else chooser
+            score, expected, steps = live(env, task, chosen, rng, args.seed * 1000 + episode)
+            lived += len(steps)
+            data += steps
+            if isinstance(model, Ensemble):
+                learn(model, data, 600 if episode < 2 else 300)
+            if isinstance(chooser, Dreamer):
+                lives.append(torch.as_tensor(np.array([row[0] for row in steps]), dtype=torch.float32))
+                if episode >= args.random - 1:
+                    chooser.learn(lives, args.updates)
+            returns.append(score)
+            cpu = time.process_time() - began
+            run.log(episode=episode, steps=lived, score=score, expected=expected, cpu_seconds=round(cpu, 2))
+            print(f"episode {episode}: return {score:.1f} after {lived} steps, {cpu:.1f} CPU-s", flush=True)
+            if lived >= args.steps or (args.until is not None and score >= args.until):
+                break
+        if args.judged:
+            judged = judge(task, chooser, args.judged, seed=500_000 + args.seed)
+            run.save_json(
+                "metrics.json", {"judged": judged.tolist(), "mean": judged.mean(), "steps": lived, "cpu_seconds": cpu}
+            )
+            print(f"fresh episodes: {judged.mean():.1f} +- {judged.std():.1f}", flush=True)
+    return returns
+
+
+def make_chooser(args: Args, task: PlanningTask, model: Any, size: int) -> Planner | Dreamer:
+    """What chooses actions by the model: a planner, or a policy with its trainer."""
+    if args.method in IMAGINED:
+        bootstrap = args.method == "critic"
+        # Rewards are made small: a tanh critic that starts near 0 reaches values of -300 only after very many updates.
+        trainer = Imagination(
+            ImaginedPolicy(size, 1, hidden=64),
+            model,
+            lambda *step: 0.05 * task.reward(*step),
+            horizon=15 if bootstrap else 2 * task.horizon,
+            alive=task.alive,
+            discount=0.97,
+            lambda_=0.95 if bootstrap else 1.0,
+            bootstrap=bootstrap,
+            learning_rate=3e-3,
+        )
+        return Dreamer(trainer, batch=128, burn_in=4, seed=args.seed)
+    return Planner(
         model_return(model, task.reward, alive=task.alive, to_model=task.to_model),
         1,
         method=args.method,
@@ -70,50 +136,55 @@ def main(args: Args) -> list[float]:
         iterations=args.iterations,
         seed=args.seed,
     )
-    data: list[tuple[np.ndarray, float, np.ndarray]] = []
-    returns, lived, began = [], 0, time.process_time()
-    with Run(args.out, args) as run:
-        for episode in range(args.episodes):
-            chosen = None if args.model == "ensemble" and episode == 0 else planner
-            score, expected, steps = live(env, task, chosen, data, rng, args.seed * 1000 + episode)
-            lived += len(steps)
-            data += steps
-            if args.model == "ensemble" and isinstance(model, Ensemble):
-                learn(model, task, data, 600 if episode < 2 else 300)
-            returns.append(score)
-            cpu = time.process_time() - began
-            run.log(episode=episode, steps=lived, score=score, expected=expected, cpu_seconds=round(cpu, 2))
-            print(f"episode {episode}: return {score:.1f} after {lived} steps, {cpu:.1f} CPU-s", flush=True)
-            if lived >= args.steps:
-                break
-    return returns
+
+
+def choose(chooser: Planner | Dreamer, obs: np.ndarray, *, explore: bool) -> Tensor:
+    """Actions [B, 1] in [-1, 1] for observations [B, D]."""
+    rows = torch.as_tensor(obs, dtype=torch.float32)
+    return chooser.plan(rows, len(rows)) if isinstance(chooser, Planner) else chooser.act(rows, explore=explore)
 
 
 def live(
-    env: object, task: PlanningTask, planner: Planner | None, data: list, rng: np.random.Generator, seed: int
+    env: Any, task: PlanningTask, chooser: Planner | Dreamer | None, rng: np.random.Generator, seed: int
 ) -> tuple[float, float, list[tuple[np.ndarray, float, np.ndarray]]]:
     """One episode: its return, the return expected by its first plan, and its transitions."""
-    obs, _ = env.reset(seed=seed)  # type: ignore[attr-defined]
+    obs, _ = env.reset(seed=seed)
     total, expected, steps, over = 0.0, 0.0, [], False
-    if planner is not None:
-        planner.reset()
+    if chooser is not None:
+        chooser.reset()
     while not over:
-        if planner is None:
+        if chooser is not None:
+            action = choose(chooser, obs[None], explore=True)[0].numpy()
+        elif not steps or rng.random() < 0.5:  # held for a while: what is drawn anew at every step goes nowhere
             action = rng.uniform(-1, 1, 1)
-        else:
-            action = planner.plan(torch.as_tensor(obs, dtype=torch.float32)[None], 1)[0].numpy()
-            expected = float(planner.predicted[0]) if not steps else expected  # type: ignore[index]
-        following, reward, terminated, truncated, _ = env.step(task.to_env(action))  # type: ignore[attr-defined]
+        if isinstance(chooser, Planner) and not steps:
+            expected = float(chooser.predicted[0])  # type: ignore[index]
+        following, reward, terminated, truncated, _ = env.step(task.to_env(action))
         steps.append((obs, float(task.to_model(torch.as_tensor(action))[0]), following))
         total += float(reward)
         obs, over = following, terminated or truncated
     return total, expected, steps
 
 
-def learn(model: Ensemble, task: PlanningTask, data: list, steps: int) -> float:
+def learn(model: Ensemble, data: list, steps: int) -> float:
     """Go on training the ensemble on everything lived."""
     obs, action, following = (torch.as_tensor(np.array(part), dtype=torch.float32) for part in zip(*data, strict=True))
     return model.fit(obs, action[:, None], following, steps=steps)
+
+
+def judge(task: PlanningTask, chooser: Planner | Dreamer, episodes: int, *, seed: int) -> np.ndarray:
+    """Returns of fresh episodes, side by side, in the environment itself; nothing is learned or explored."""
+    worlds = [task.make() for _ in range(episodes)]
+    obs = np.stack([world.reset(seed=seed + k)[0] for k, world in enumerate(worlds)])
+    total, running = np.zeros(episodes), np.ones(episodes, bool)
+    chooser.reset()
+    while running.any():
+        actions = choose(chooser, obs, explore=False).numpy()
+        for k in np.flatnonzero(running):
+            obs[k], reward, terminated, truncated, _ = worlds[k].step(task.to_env(actions[k]))
+            total[k] += reward
+            running[k] = not (terminated or truncated)
+    return total
 
 
 if __name__ == "__main__":

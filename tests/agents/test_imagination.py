@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from agents.imagination import Imagination, ImaginedPolicy, lambda_returns
+from agents.imagination import Dreamer, Imagination, ImaginedPolicy, lambda_returns
 
 A, B = torch.tensor([[1.0, 0.2], [0.0, 1.0]]), torch.tensor([[0.0], [0.2]])
 
@@ -67,3 +67,66 @@ def test_a_model_that_gives_nan_stops_before_the_policy_changes():
     with pytest.raises(FloatingPointError, match="left its data"):
         Imagination(policy, model, cost, horizon=3).update(torch.randn(4, 2))
     assert torch.equal(before, policy.head[0].weight)
+
+
+def test_a_critic_cannot_be_pleased_through_the_memory():
+    """Where nothing that is seen changes, a critic that likes large memories teaches the cell nothing."""
+    torch.manual_seed(0)
+    policy = ImaginedPolicy(2, 1, hidden=8)
+
+    class Still:
+        def begin(self, obs):
+            return obs
+
+        def step(self, state, action):
+            return state, state
+
+    before = [p.clone() for p in policy.cell.parameters()]
+    trainer = Imagination(policy, Still(), lambda obs, action, following: 0 * following[:, 0], horizon=4, saturation=0)
+    metrics = trainer.update(torch.randn(16, 2))
+    assert all(torch.equal(p, q) for p, q in zip(before, policy.cell.parameters(), strict=True))
+    assert metrics["imagined_return"] != 0  # the critic did promise something
+
+
+def test_imagined_starts_carry_the_memory_of_their_own_episode():
+    policy = ImaginedPolicy(1, 1, hidden=4)
+    seen = []
+
+    class Spy:
+        def __init__(self):
+            self.policy = policy
+
+        def update(self, obs, memory):
+            seen.append((obs, memory))
+            return {}
+
+    episodes = [torch.arange(0.0, 5)[:, None], torch.tensor([[9.0]]), torch.arange(20.0, 26)[:, None]]
+    Dreamer(Spy(), batch=200, burn_in=3).learn(episodes, 1)
+    obs, memory = seen[0]
+    assert sorted(set(obs.flatten().tolist())) == [3, 4, 23, 24, 25]
+    expected = policy.initial_state(1)
+    for value in (20.0, 21.0, 22.0):
+        _, expected = policy.latent(torch.tensor([[value]]), expected)
+    row = obs.flatten().tolist().index(23.0)
+    torch.testing.assert_close(
+        memory.cell[row] if torch.is_tensor(memory.cell) else memory.cell[0][row],
+        expected.cell[0] if torch.is_tensor(expected.cell) else expected.cell[0][0],
+    )
+    with pytest.raises(ValueError, match="shorter"):
+        Dreamer(Spy(), burn_in=9).learn(episodes, 1)
+
+
+def test_a_dreamer_that_acts_in_halves_acts_as_in_one_go():
+    policy = ImaginedPolicy(2, 1, hidden=4)
+    obs = torch.randn(6, 3, 2)
+    dreamer = Dreamer(Imagination(policy, Linear(), cost), seed=0)
+    actions = [dreamer.act(o, explore=False) for o in obs]
+    memory, expected = policy.initial_state(3), []
+    with torch.no_grad():
+        for o in obs:
+            action, memory = policy(o, memory)
+            expected.append(action)
+    assert torch.equal(torch.stack(actions), torch.stack(expected))
+    dreamer.reset()
+    assert torch.equal(dreamer.act(obs[0], explore=False), expected[0])
+    assert not torch.equal(dreamer.act(obs[0]), dreamer.act(obs[0], explore=False))

@@ -35,6 +35,15 @@ def test_planning_counts_its_steps_and_gets_better_than_chance(tmp_path):
         plan.main(plan.Args(task="pole", out=tmp_path))
 
 
+def test_a_policy_learns_in_imagination_and_is_judged_on_fresh_episodes(tmp_path):
+    args = plan.Args(task="pendulum", method="critic", episodes=2, updates=2, judged=2, out=tmp_path)
+    returns = plan.main(args)
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    assert len(returns) == 2 and found["steps"] == 400
+    assert len(found["judged"]) == 2 and found["mean"] == pytest.approx(sum(found["judged"]) / 2)
+    assert -2000 < found["mean"] < 0
+
+
 def test_each_episodes_own_recurrence_outlives_the_last_value(tmp_path):
     args = fit_world.Args(task="forced", episodes=16, length=170, gradient_steps=4, hidden=4, out=tmp_path)
     found = {row["model"]: row["horizon_periods"] for row in fit_world.main(args)}
