@@ -78,6 +78,8 @@ class QNetwork(nn.Module):
         heads: width of the dense layer of each head; 0 for linear heads.
         norm: layer normalisation after every dense layer and after the cell.
 
+    The attribute `path` says how sequences are unrolled (see `rnn.unroll`).
+
     Raises:
         ValueError: a cell instance with another number of inputs.
     """
@@ -101,6 +103,7 @@ class QNetwork(nn.Module):
     ):
         super().__init__()
         self.num_actions, self.dueling = num_actions, dueling
+        self.path = "auto"
         self.previous_action, self.previous_reward = previous_action, previous_reward
         self.register_buffer("scale", torch.as_tensor(scale, dtype=torch.float32).expand(obs_size).clone())
         width = obs_size + num_actions * previous_action + int(previous_reward)
@@ -157,7 +160,7 @@ class QNetwork(nn.Module):
         u = self.inputs(data.obs, action, data.earned, data.first)
         if self.cell is None:
             return self.values(self.dense(u))
-        return self.values(unroll(self.cell, u, memory, resets=data.first).outputs)
+        return self.values(unroll(self.cell, u, memory, resets=data.first, path=self.path).outputs)
 
     def burn_in(self, data: Sequences, steps: int) -> Any:
         """State of the cell after the first steps of sequences, from the stored state; without gradient."""
@@ -169,7 +172,7 @@ class QNetwork(nn.Module):
         with torch.no_grad():
             action = one_hot(data.before[:steps], self.num_actions).to(data.obs.dtype)
             u = self.inputs(data.obs[:steps], action, data.earned[:steps], data.first[:steps])
-            return unroll(self.cell, u, memory, resets=data.first[:steps]).state
+            return unroll(self.cell, u, memory, resets=data.first[:steps], path=self.path).state
 
 
 def _like(flags: Tensor, part: Tensor) -> Tensor:

@@ -32,6 +32,8 @@ class RecurrentFittedQConfig(RecurrentDQNConfig):
     """Passes over the tape per fit."""
     lambda_: float = 0.8
     """Mixing of horizons in the targets."""
+    greedy_traces: bool = False
+    """Lean on later steps only as far as their actions are what the network would do now (Watkins, 1989)."""
     length: int = 32
     """Steps of the pieces through which the gradient runs."""
     burn_in: int = 0
@@ -96,7 +98,10 @@ class RecurrentFittedQ(RecurrentDQN):
         best = (q if c.double else judged)[1:].argmax(2, keepdim=True)
         v_t = judged[1:].gather(2, best).squeeze(2)
         discount_t = c.gamma * (~tape.terminated[:-1]).float()
-        target, valid = lambda_returns(tape.reward[:-1], discount_t, v_t, c.lambda_, tape.truncated[:-1])
+        share: Tensor = torch.full_like(v_t, c.lambda_)
+        if c.greedy_traces:
+            share = share * (tape.action[1:] == best.squeeze(2))
+        target, valid = lambda_returns(tape.reward[:-1], discount_t, v_t, share, tape.truncated[:-1])
         return target, valid.float(), starts
 
     def over_tape(self, network: QNetwork, tape: Sequences) -> tuple[Tensor, list[Tensor]]:

@@ -49,13 +49,15 @@ def n_step_returns(
 
 
 def lambda_returns(
-    r_t: Tensor, discount_t: Tensor, v_t: Tensor, lambda_: float, cut_t: Tensor | None = None
+    r_t: Tensor, discount_t: Tensor, v_t: Tensor, lambda_: float | Tensor, cut_t: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     r"""Returns that mix all horizons, [T, B], and where they are valid.
 
     .. math:: G_t = r_{t+1} + d_{t+1} \big((1 - \lambda) v_{t+1} + \lambda G_{t+1}\big), \qquad G_{T} = v_{T}
 
-    With lambda 0 this is the one-step target, with 1 the bootstrapped Monte Carlo return. Before a cut the return ends
+    With lambda 0 this is the one-step target, with 1 the bootstrapped Monte Carlo return. Given per step, 0 where the
+    action that follows was not greedy, it is Q(lambda) of Learning from Delayed Rewards (Watkins, 1989): what
+    exploration or an older policy did afterwards does not count. Before a cut the return ends
     with the last value that belongs to the episode, so only the truncated step itself is invalid.
 
     >>> one = torch.ones(2, 1)
@@ -64,11 +66,12 @@ def lambda_returns(
     """
     cut_t = torch.zeros_like(r_t, dtype=torch.bool) if cut_t is None else cut_t
     valid = ~cut_t | (discount_t == 0)
+    share = torch.as_tensor(lambda_).expand_as(r_t)
     target = v_t[-1]
     following = torch.ones_like(cut_t[0])  # is the return of the next step one to lean on?
     returns = []
     for t in range(len(r_t) - 1, -1, -1):
-        mixed = torch.where(following, (1 - lambda_) * v_t[t] + lambda_ * target, v_t[t])
+        mixed = torch.where(following, (1 - share[t]) * v_t[t] + share[t] * target, v_t[t])
         target = r_t[t] + discount_t[t] * mixed
         following = valid[t]
         returns.append(target)

@@ -116,7 +116,7 @@ def balance(task: Task, nfq: NFQ, rng: np.random.Generator, episodes: int, steps
 def pole_table(args: Args) -> dict[str, Any]:
     """Table 1: how many of the runs balance in all test episodes for 300 s, from random data alone."""
     task, steps = Pole(), 3000
-    config = settings(args, gamma=0.95, epochs=60)
+    config = settings(args, gamma=0.98, epochs=60)  # the paper: 0.95, "several hundred"
     rows = {}
     for episodes in args.episodes:
         rng = np.random.default_rng([args.seed, episodes])

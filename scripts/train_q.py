@@ -1,7 +1,7 @@
 """How well does a Q learner do with and without memory? Curves, a table, and controls, over several seeds.
 
     python scripts/train_q.py --env CartPole-v1 --hide velocity --agent recurrent_dqn --seeds 0:5 --steps 30000
-    python scripts/train_q.py --env CartPole-v1 --hide velocity --controls      # memoryless, traces, full state too
+    python scripts/train_q.py --env CartPole-v1 --hide velocity --controls recurrent memoryless
     python scripts/train_q.py --env MountainCar-v0 --agent fitted_q --steps 20000
 
 About 35 CPU-seconds per seed for the first. Each seed saves its exact state and goes on from it when the command is
@@ -41,8 +41,8 @@ class Args:
     """Which learner."""
     cell: str = "gru"
     """Cell of the recurrent ones."""
-    controls: bool = False
-    """Run a memoryless, an exponential-trace and a full-state agent too."""
+    controls: tuple[Literal["recurrent", "memoryless", "trace", "full_state"], ...] = ("recurrent",)
+    """What to run: the agent itself; without memory; with fixed exponential traces; without memory, nothing hidden."""
     seeds: str = "0:5"
     """FIRST:LAST, or one number."""
     steps: int = 30_000
@@ -64,9 +64,8 @@ class Args:
 def main(args: Args) -> list[dict[str, Any]]:
     """Train every seed of every variant, write and draw."""
     run = Run(args.out, args) if args.out else Run.new("train_q", args)
-    variants = list(CONTROLS) if args.controls else ["recurrent"]
     with run:
-        jobs = [(args, variant, seed, run.folder) for variant in variants for seed in seeds_of(args.seeds)]
+        jobs = [(args, variant, seed, run.folder) for variant in args.controls for seed in seeds_of(args.seeds)]
         if args.jobs > 1:
             with ProcessPoolExecutor(args.jobs) as pool:
                 results = list(pool.map(train_seed, *zip(*jobs, strict=True)))

@@ -137,6 +137,25 @@ def test_what_follows_a_reset_does_not_depend_on_what_stood_before_it(cell):
     assert all(torch.allclose(x, y, atol=1e-4) for x, y in zip(kept_grads, grads, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("cell", "path"), [("gru", "fused"), ("lstm", "fused"), ("elman", "fused"), ("lru", "scan"), ("linoss", "scan")]
+)
+def test_the_fast_way_through_a_sequence_gives_the_loss_and_the_gradients_of_the_plain_loop(cell, path):
+    agent = filled(cell=cell)
+    data = agent.replay.sample(16, agent.rng)
+    assert data.first[1:].any()  # episodes end inside the sequences
+
+    def learn(way):
+        agent.online.path = agent.target.path = way
+        td, mask = agent.errors(data)
+        return td * mask, torch.autograd.grad((td.square() * mask).sum(), list(agent.online.parameters()))
+
+    plain, plain_gradient = learn("loop")
+    fast, gradient = learn(path)
+    assert plain.abs().max() > 1e-3 and torch.allclose(plain, fast, atol=1e-5)
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(plain_gradient, gradient, strict=True))
+
+
 def test_a_stored_state_is_the_state_that_acting_had():
     agent = filled()
     tape = agent.replay.tape()

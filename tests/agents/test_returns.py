@@ -63,3 +63,12 @@ def test_rescaling_is_undone(x):
 def test_the_error_is_that_of_the_action_taken():
     q = torch.tensor([[[1.0, 5.0]]])
     assert td_errors(q, torch.tensor([[1]]), torch.tensor([[7.0]])).item() == 2.0
+
+
+def test_a_trace_that_is_cut_at_an_exploratory_action_bootstraps_there():
+    share = torch.full_like(R, 0.8)
+    share[1] = 0.0  # the action after the second step was not greedy
+    cut, _ = lambda_returns(R, D, V, share)
+    assert torch.allclose(cut[1], R[1] + D[1] * V[1])
+    assert torch.allclose(cut[0], R[0] + D[0] * (0.2 * V[0] + 0.8 * cut[1]))
+    assert torch.equal(cut[2:], lambda_returns(R, D, V, 0.8)[0][2:])
