@@ -10,6 +10,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.vector import AutoresetMode, VectorActionWrapper
 
 import sim  # noqa: F401  (registers the ids)
+from agents.drive_task import DriveTask
 from agents.fitted_q import FittedQ
 from agents.learner import Learner
 from agents.pqn import PQN
@@ -17,7 +18,7 @@ from agents.recurrent_dqn import RecurrentDQN
 from agents.recurrent_fitted_q import RecurrentFittedQ
 from sim.wrappers import HideVelocity
 
-__all__ = ["AGENTS", "CONTROLS", "SETTINGS", "THRESHOLDS", "DiscreteActions", "make_agent", "make_task"]
+__all__ = ["AGENTS", "CONTROLS", "REACHED", "SETTINGS", "THRESHOLDS", "DiscreteActions", "make_agent", "make_task"]
 
 AGENTS: dict[str, type[Learner]] = {
     "recurrent_dqn": RecurrentDQN,
@@ -42,6 +43,9 @@ THRESHOLDS = {
     "Pendulum-v1": -200.0,
 }
 """Gymnasium's registry; Pendulum has none there."""
+
+REACHED = {"salamander/Steer-v0": 0.0}
+"""Return above which an episode has reached its goal: 4 - 0.05 n after n <= 64 decisions, else -0.7 at most."""
 
 _MOUNTAIN_HINT = {"hints": 200, "hint_low": (0.5, 0.0), "hint_high": (0.6, 0.07)}
 
@@ -86,6 +90,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "updates_per_step": 0.125,
         }
     },
+    "salamander/": {"recurrent_dqn": {"gamma": 0.97, "n_step": 5, "updates_per_step": 0.125, "epsilon_steps": 5000}},
     "oscillator/": {"recurrent_dqn": {"reward_scale": 0.2, "gamma": 0.95, "n_step": 3, "updates_per_step": 0.125}},
 }
 """By task (or family) and agent; what is not named is the agent's default."""
@@ -116,15 +121,18 @@ class DiscreteActions(VectorActionWrapper):
 
 
 def make_task(name: str, num_envs: int, *, hide: bool = True, choices: int = 5, **options: Any) -> Any:
-    """Worlds of a task with discrete actions.
+    """Worlds of a task with discrete actions; `salamander/Steer-v0` is steered by drive clamps (`DriveTask`).
 
     Args:
         name: id.
         num_envs: worlds.
-        hide: take the velocities away.
+        hide: take the velocities away; let the bearing blink.
         choices: number of actions where the task's own is a continuous number.
         options: of the environment.
     """
+    if name == "salamander/Steer-v0":
+        blink = {} if hide else {"blink": None}
+        return DriveTask(num_envs, **{"timestep": 0.005, "threads": 1, **blink, **options})
     same = {"autoreset_mode": AutoresetMode.SAME_STEP}
     if gymnasium.spec(name).vector_entry_point and not name.startswith("CartPole"):
         if name.startswith("oscillator/"):

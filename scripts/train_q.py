@@ -25,7 +25,7 @@ import tyro
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.learner import CHECKPOINT, evaluate
-from agents.q_tasks import AGENTS, CONTROLS, THRESHOLDS, make_agent, make_task
+from agents.q_tasks import AGENTS, CONTROLS, REACHED, THRESHOLDS, make_agent, make_task
 from agents.runs import Run, write_atomically
 
 
@@ -149,6 +149,7 @@ def train_seed(args: Args, variant: str, seed: int, root: Path) -> dict[str, Any
         "final": round(float(final.mean()), 2),
         "final_worst_episode": float(final.min()),
         "best": round(float(best.mean()), 2),
+        **({"reached_goal": round(float((best > REACHED[args.env]).mean()), 3)} if args.env in REACHED else {}),
         "steps_to_threshold": reached and reached[0],
         "cpu_seconds_to_threshold": reached and round(reached[1], 1),
         "curve": [[row[0], round(row[1], 1), round(row[2], 1)] for row in curve.rows],

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from agents.drive_task import DriveTask
+from agents.drive_task import TIME, DriveTask
+from agents.steer_film import panel, steer_film, watch
 from agents.world_state import capture, restore
 
 
@@ -52,3 +53,34 @@ def test_an_episode_ends_at_its_limit_and_a_captured_world_goes_on_the_same():
             assert ours[4]["final_obs"][0].shape == (17,)
     with pytest.raises(ValueError, match="0 to 5"):
         env.step(np.array([0, 6]))
+
+
+def test_the_rewards_of_an_episode_are_the_way_gained_less_the_time_it_took():
+    env = DriveTask(2, hold=5, threads=1, limit=6)
+    env.reset(seed=3)
+    start = env._distance.copy()
+    assert np.allclose(start, 3.0, atol=0.01)
+    total = np.zeros(2)
+    for _ in range(5):
+        _, reward, *_ = env.step(np.array([0, 5]))
+        total += reward
+    body, target = env.inner.unwrapped.salamander, env.inner.unwrapped.task.target
+    left = np.linalg.norm(target - body.centre_of_mass()[:, :2], axis=1) / body.length
+    assert np.allclose(total, start - left - 5 * TIME, atol=1e-4)
+
+
+def test_a_film_shows_every_world_until_its_episode_ends(tmp_path):
+    env = DriveTask(2, hold=4, threads=1, limit=3)
+
+    class Left:
+        def initial_state(self, batch):
+            return ()
+
+        def act(self, obs, state, *, step, first):
+            return np.ones(len(obs), np.int64), ()
+
+    moments = watch(Left(), env, seed=0)
+    assert len(moments) == 12 and env.trace is None and moments[0]["drive"][0, 0] > moments[0]["drive"][0, 1]
+    first, last = (panel(moments[:n], 0, env.inner.unwrapped.salamander.length) for n in (1, 12))
+    assert first.shape == (320, 320, 3) and (first != last).any()
+    assert steer_film(moments, tmp_path / "steer.mp4", length=0.1, title="left").stat().st_size > 1000
