@@ -83,9 +83,15 @@ def space_to_plain(space: spaces.Space) -> dict[str, Any]:
         return {"box": [space.low, space.high, str(space.dtype)]}
     if isinstance(space, spaces.Discrete):
         return {"discrete": [int(space.n), int(space.start)]}
+    if isinstance(space, spaces.MultiDiscrete):
+        return {"multi_discrete": [space.nvec, space.start, str(space.dtype)]}
+    if isinstance(space, spaces.MultiBinary):
+        return {"multi_binary": space.n if isinstance(space.n, int) else list(space.shape)}
     if isinstance(space, spaces.Dict):
         return {"dict": [[key, space_to_plain(inner)] for key, inner in space.spaces.items()]}
-    raise ValueError(f"spaces of kind {type(space).__name__} are not stored; use Box, Discrete or Dict")
+    raise ValueError(
+        f"spaces of kind {type(space).__name__} are not stored; use Box, Discrete, MultiDiscrete, MultiBinary or Dict"
+    )
 
 
 def space_from_plain(plain: dict[str, Any]) -> spaces.Space:
@@ -95,4 +101,8 @@ def space_from_plain(plain: dict[str, Any]) -> spaces.Space:
         return spaces.Box(value[0], value[1], dtype=np.dtype(value[2]).type)
     if kind == "discrete":
         return spaces.Discrete(value[0], start=value[1])
+    if kind == "multi_discrete":
+        return spaces.MultiDiscrete(value[0], dtype=np.dtype(value[2]).type, start=value[1])
+    if kind == "multi_binary":
+        return spaces.MultiBinary(value)
     return spaces.Dict({key: space_from_plain(inner) for key, inner in value})
