@@ -21,6 +21,7 @@ import torch
 import tyro
 
 from agents.nfq import NFQ, NFQConfig
+from agents.nfq_trials import balance, greedy_episodes, random_episodes, trials
 from agents.runs import Run
 from agents.value_iteration import GridValues
 from sim.nfq_tasks import CartPoleRegulator, MountainCar, Pole, Task
@@ -84,35 +85,6 @@ def settings(args: Args, **defaults: Any) -> NFQConfig:
     return NFQConfig(hidden=args.hidden, refit=args.refit, **{**defaults, **chosen})
 
 
-def random_episodes(task: Task, rng: np.random.Generator, episodes: int) -> list[np.ndarray]:
-    """Transitions of random behaviour until failure: state, action, cost, next state, discount."""
-    state = task.start(rng, episodes)
-    parts: list[tuple[np.ndarray, ...]] = []
-    while len(state):
-        action = rng.integers(len(task.forces), size=len(state))
-        after = task.step(state, action, rng)
-        ended = task.failed(after)
-        parts.append((state, action, task.cost(after), after, 1.0 - ended))
-        state = after[~ended]
-    return [np.concatenate(column) for column in zip(*parts, strict=True)]
-
-
-def balance(task: Task, nfq: NFQ, rng: np.random.Generator, episodes: int, steps: int) -> np.ndarray:
-    """Steps until failure of greedy episodes, [R, episodes]."""
-    state = task.start(rng, nfq.members * episodes, test=True)
-    alive = np.ones(len(state), dtype=bool)
-    lasted = np.zeros(len(state), dtype=np.int64)
-    for _ in range(steps):
-        action = nfq.act(state.reshape(nfq.members, episodes, -1)).ravel()
-        state = task.step(state, action, rng)
-        lasted += alive
-        alive &= ~task.failed(state)
-        state[~alive] = 0.0
-        if not alive.any():
-            break
-    return lasted.reshape(nfq.members, episodes)
-
-
 def pole_table(args: Args) -> dict[str, Any]:
     """Table 1: how many of the runs balance in all test episodes for 300 s, from random data alone."""
     task, steps = Pole(), 3000
@@ -144,33 +116,6 @@ def pole_table(args: Args) -> dict[str, Any]:
         }
         print(f"{episodes} random episodes: {rows[episodes]}", flush=True)
     return {"rows": rows, "steps_per_random_episode": rows[args.episodes[-1]]["transitions"] / args.episodes[-1]}
-
-
-def trials(task: Task, nfq: NFQ, rows: list[int], starts: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which of some runs' greedy policies succeed from every start, and their mean number of steps outside the goal."""
-    members = nfq.members_of(rows)
-    count, size = starts.shape
-    state, rng = np.tile(starts, (len(rows), 1)), np.random.default_rng(0)
-    running = np.ones(len(state), dtype=bool)
-    good = np.ones(len(rows), dtype=bool)
-    outside = np.zeros(len(state))
-    for _ in range(steps):
-        action = members.act(state.reshape(len(rows), count, size)).ravel()
-        state = np.where(running[:, None], task.step(state, action, rng), state)
-        failed = running & task.failed(state)
-        good &= ~failed.reshape(len(rows), count).any(1)
-        running &= np.repeat(good, count)
-        outside += running & ~task.reached(state)
-        if task.goal_ends:
-            running &= ~task.reached(state)
-        if not running.any():
-            break
-    if task.goal_ends:
-        good &= ~running.reshape(len(rows), count).any(1)
-        outside += 1
-    else:
-        good &= task.reached(state).reshape(len(rows), count).all(1)
-    return good, outside.reshape(len(rows), count).mean(1)
 
 
 def growing_table(args: Args) -> dict[str, Any]:
@@ -226,29 +171,6 @@ def optimum(task: MountainCar, starts: np.ndarray, steps: int) -> float:
         count += running
         running &= ~task.reached(state)
     return float(count.mean())
-
-
-def greedy_episodes(task: Task, nfq: NFQ, rng: np.random.Generator, length: int) -> None:
-    """One episode of every run with its own greedy policy (random before the first fit), added to its data."""
-    runs = nfq.members
-    state, alive = task.start(rng, runs), np.ones(runs, dtype=bool)
-    rows: list[tuple[np.ndarray, ...]] = []
-    for _ in range(length):
-        if nfq.iterations:
-            action = nfq.act(state[:, None])[:, 0]
-        else:
-            action = rng.integers(len(task.forces), size=runs)
-        after = task.step(state, action, rng)
-        ended = task.failed(after) | (task.reached(after) & task.goal_ends)
-        rows.append((state, action, task.cost(after), after, 1.0 - ended, alive.copy()))
-        alive &= ~ended
-        state = np.where(alive[:, None], after, state)
-        if not alive.any():
-            break
-    columns = [np.stack(column, 1) for column in zip(*rows, strict=True)]
-    for k in range(runs):
-        kept = columns[5][k]
-        nfq.add(k, *[column[k][kept] for column in columns[:5]])
 
 
 def draw(result: dict[str, Any], table: int, path: Path) -> None:
