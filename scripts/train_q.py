@@ -165,9 +165,11 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     for variant in dict.fromkeys(r["variant"] for r in results):
         own = [r for r in results if r["variant"] == variant]
         rows[variant] = {"seeds": len(own)}
-        for key in ("final", "best", "cpu_seconds"):
+        for key in [k for k in ("final", "best", "cpu_seconds", "reached_goal") if k in own[0]]:
             values = [r[key] for r in own]
-            rows[variant][key] = [round(float(f(values)), 1) for f in (np.mean, np.min, np.max)]
+            rows[variant][key] = [
+                round(float(f(values)), 3 if key == "reached_goal" else 1) for f in (np.mean, np.min, np.max)
+            ]
         steps = [r["steps_to_threshold"] for r in own if r["steps_to_threshold"]]
         rows[variant]["reached_threshold"] = len(steps)
         if steps:

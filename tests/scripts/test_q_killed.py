@@ -21,7 +21,7 @@ def start(out, agent):
         "recurrent_fitted_q": ["--set", "hidden_size", "8", "warmup", "200", "refit_every", "400", "length", "16"],
     }[agent]
     command = [sys.executable, "scripts/train_q.py", "--hide", "velocity", "--agent", agent, "--seeds", "3"]
-    command += ["--steps", "2400", "--worlds", "4", "--evaluate-every", "120", "--episodes", "5", *learner]
+    command += ["--steps", "1600", "--worlds", "4", "--evaluate-every", "120", "--episodes", "5", *learner]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return subprocess.Popen(
         [*command, "--out", str(out)], cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
