@@ -68,8 +68,8 @@ def rescale_spectral_radius(cell: nn.Module, radius: float = 0.99, *, only_above
 def start_sensitivity(model: Model, us: Tensor) -> Tensor:
     """`||dy_t / dh_0||`, how much each output still depends on the initial state, for every step [T].
 
-    The Frobenius norm, estimated with one random direction of the outputs per step and averaged over rows: noise on
-    hidden states and random initial states lower it, so that a model forgets where it started.
+    The Frobenius norm, root mean square over rows, estimated with one random direction of the outputs per row and
+    step. Noise on hidden states and random initial states while training lower it: the model forgets where it started.
 
     Args:
         model: without an encoder. us: inputs [T, B, I].
@@ -88,5 +88,5 @@ def start_sensitivity(model: Model, us: Tensor) -> Tensor:
         direction = torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
         slopes = torch.autograd.grad((y * direction).sum(), leaves, retain_graph=True, allow_unused=True)
         squares = [s.flatten(1).square().sum(1) for s in slopes if s is not None]
-        norms.append(torch.stack(squares).sum(0).sqrt().mean() if squares else y.new_zeros(()))
+        norms.append(torch.stack(squares).sum(0).mean().sqrt() if squares else y.new_zeros(()))
     return torch.stack(norms).detach()
