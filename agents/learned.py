@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import rnn.cpg
 from agents.controller import NetworkController
 from agents.motor import motor_settings
 from agents.schedule import Schedule
@@ -21,9 +22,13 @@ from rnn.board import ClampBoard
 from rnn.cell import Cell, Tap, no_tap
 from rnn.edits import Edit
 from rnn.model import pack, state_width, unpack
+from rnn.models import make_cell
 from sim.anatomy import JOINT_NAMES, LIMB_MUSCLE, MUSCLE_GAMMA, WALK_REST
 
-__all__ = ["AngleMotor", "LearnedCell", "make_learned"]
+__all__ = ["GENERATORS", "AngleMotor", "LearnedCell", "make_core", "make_learned"]
+
+GENERATORS = {"phase": "PhaseCell", "rate": "RateCell"}
+"""Pattern generators of `rnn.cpg` that can be a core: their rhythm is given, only the readout is learned."""
 
 SEGMENTS = 8
 INPUTS = 8 + 2 * SEGMENTS
@@ -32,6 +37,20 @@ STIFFENING = 2.5
 """Tone of the spine relative to that of the pattern generators (stride at drive 5: 0.166, 0.178 and 0.150 BL at 1, 2.5
 and 4 times, measured in the pool)."""
 ENCODED = 3 + 2 * SEGMENTS
+
+
+def make_core(name: str, hidden: int, **settings: Any) -> Cell:
+    """The core of a learned network: a pattern generator of `GENERATORS`, or a cell of `rnn.models`.
+
+    Args:
+        name: which. hidden: units; a pattern generator has its own. settings: further settings of the cell.
+
+    Raises:
+        ValueError: an unknown name, or a setting that the cell does not have.
+    """
+    if name in GENERATORS:
+        return getattr(rnn.cpg, GENERATORS[name])(**settings)
+    return make_cell(name, ENCODED, hidden, **settings)
 
 
 class LearnedCell(Cell):
@@ -46,7 +65,7 @@ class LearnedCell(Cell):
     of the core, `output` (joint targets, rad, named after the joints).
 
     Args:
-        core: the recurrent cell, of 19 inputs.
+        core: the recurrent cell, of 19 inputs; or a pattern generator, which reads all 24 as they are.
         centre: q_0 [24], rad.
         scale: sigma [24], rad.
 
@@ -62,8 +81,10 @@ class LearnedCell(Cell):
 
     def __init__(self, core: Cell, *, centre: Tensor | None = None, scale: Tensor | None = None):
         super().__init__()
-        if core.input_size != ENCODED:
-            raise ValueError(f"the core reads {ENCODED} encoded inputs, received a core of {core.input_size}")
+        if core.input_size not in (ENCODED, INPUTS):
+            raise ValueError(
+                f"the core reads {ENCODED} encoded inputs, or all {INPUTS}; received a core of {core.input_size}"
+            )
         self.core, self.input_size, self.output_size = core, INPUTS, len(JOINT_NAMES)
         self.activity, self.silenced = core.activity, core.silenced
         self.readout = nn.Linear(core.output_size, self.output_size)
@@ -73,6 +94,12 @@ class LearnedCell(Cell):
         self.register_buffer("scale", joints + 0.3 if scale is None else scale.clone())
         self.centre: Tensor
         self.scale: Tensor
+
+    @property
+    def quick(self) -> str:
+        """Path of `rnn.unroll` for long runs of the core: its kernels where it has some (for a GRU a tenth to a fifth
+        less time than the loop in training, several times less in free run)."""
+        return "fused" if getattr(self.core, "sequence_path", None) == "fused" else "auto"
 
     def initial_state(self, batch: int) -> Any:
         """The learned state at rest."""
@@ -85,7 +112,9 @@ class LearnedCell(Cell):
         return tap("output", self.decode(z)), state
 
     def encode(self, x: Tensor) -> Tensor:
-        """What the core reads [..., 19]."""
+        """What the core reads [..., 19]; a pattern generator reads x itself."""
+        if self.core.input_size == INPUTS:
+            return x
         left, right, limb = x[..., 0:2].mean(-1), x[..., 2:4].mean(-1), x[..., 4:8].mean(-1)
         return torch.cat([torch.stack([left - 3, right - 3, limb / 2], -1), x[..., 8:]], -1)
 
@@ -110,8 +139,9 @@ class AngleMotor(nn.Module):
     """Joint targets [B, 24] to actions: the targets themselves, or the activations that hold them.
 
     An Ekeberg joint under the activations L and R rests at `phi = (pi/2) (L - R) / (1 + L + R)`. The spine is given the
-    tone `T = L + R` that the pattern generators give it at the animal's amplitude, more where a target needs more;
-    limbs co-contract about their rest angle as in `agents.motor.SpinalMotor`.
+    tone `T = L + R` that the pattern generators give it at the animal's amplitude in the gait in which the joint
+    swings further, times `STIFFENING`, and more where a target needs more; limbs co-contract about their rest angle as
+    in `agents.motor.SpinalMotor`.
 
     Args:
         control: "muscle" (48 activations) or "joint" (24 angles, rad).
@@ -127,7 +157,8 @@ class AngleMotor(nn.Module):
             raise ValueError(f"control is 'muscle' or 'joint', received {control!r}")
         self.control = control
         settings = motor_settings()
-        swing = torch.tensor(np.radians(settings["spine_swim"]), dtype=torch.float32)
+        amplitude = np.maximum(settings["spine_swim"], settings["spine_walk"])
+        swing = torch.tensor(np.radians(amplitude), dtype=torch.float32)
         self.cocontraction = float(settings["cocontraction"])
         self.register_buffer("tone", STIFFENING * swing / (math.pi / 2 - swing))
         self.register_buffer("rest", torch.tensor(WALK_REST[8:], dtype=torch.float32))

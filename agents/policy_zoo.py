@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.learned import ENCODED, LearnedCell
+from agents.learned import LearnedCell, make_core
 from rnn.checkpoint import load_checkpoint, load_weights, save_checkpoint, write_atomically
-from rnn.models import make_cell
 from sim.anatomy import JOINT_NAMES
 
 __all__ = ["ZOO", "find_policy", "load_policy", "policies", "save_policy"]
@@ -80,7 +79,7 @@ def load_policy(policy: str | os.PathLike[str]) -> tuple[LearnedCell, dict[str, 
             f"{len(JOINT_NAMES)}{' (not shared: ' + ', '.join(odd) + ')' if odd else ', in another order'}; "
             "train one for this body with scripts/learn_motion.py"
         )
-    core = make_cell(config["cell"], ENCODED, config["hidden"], **config.get("settings", {}))
+    core = make_core(config["cell"], config["hidden"], **config.get("settings", {}))
     cell = LearnedCell(core)
     load_weights(cell, tensors, folder.name)
     return cell.eval().requires_grad_(False), {**config, "name": folder.name}

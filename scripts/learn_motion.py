@@ -1,8 +1,8 @@
 """Can a recurrent network learn how the newt moves, and then move it?
 
 Fits one network to the newt's swimming and walking in free run, with pushes of its state, so that the motion becomes
-its attractor; then lets it run free for a thousand cycles, and in the body, and prints how near it stays. About three
-minutes on a laptop.
+its attractor, and solves its readout for the rhythm that it keeps; then lets it run free for a thousand cycles, and in
+the body, and prints how near it stays. Two to three minutes of CPU time.
 
     python scripts/learn_motion.py --cell gru
     python scripts/learn_motion.py --cell lstm --data recorded --hidden 48
@@ -26,7 +26,7 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from agents.imitation import Imitation, build_cell, free_run, imitate
+from agents.imitation import SETTINGS, Imitation, build_cell, free_run, imitate
 from agents.learned import LearnedCell
 from agents.motion import Motion
 from agents.policy_zoo import ZOO, load_policy, save_policy
@@ -39,20 +39,21 @@ class Args:
     """Fit a network to the newt's motion; see the top of this file for examples."""
 
     cell: str = "gru"
-    """Any cell of `rnn.models` (gru, lstm, elman, leaky, orthogonal, lru, oscillator, esn ...)."""
+    """Any cell of `rnn.models` (gru, lstm, elman, leaky, orthogonal, lru, oscillator, esn ...), or a pattern generator
+    (phase, rate), of which only the readout is learned."""
     data: Literal["both", "recorded", "simulated"] = "both"
     """The recorded newt's joint cycles; what the phase network commands the simulated animal with; or the recorded
     spine with the limbs of the simulated animal, which walks better."""
-    hidden: int = 64
+    hidden: int = 80
     """Units."""
-    iterations: int = 3000
-    """Training sections of one second."""
+    iterations: int | None = None
+    """Training sections of one second; by default what suits the cell (`agents.imitation.SETTINGS`)."""
     rows: int = 48
     """Animals in a batch."""
     kick: float = 0.4
     """Greatest push of the state in training."""
-    lr: float = 3e-3
-    """Learning rate."""
+    lr: float | None = None
+    """Learning rate; by default what suits the cell."""
     seed: int = 0
     """Of weights and draws."""
     cycles: int = 1000
@@ -71,7 +72,9 @@ def main(args: Args) -> dict:
     """Build, learn, measure, save."""
     torch.manual_seed(args.seed)
     motion = Motion.load(args.data)
-    settings = Imitation(iterations=args.iterations, rows=args.rows, kick=args.kick, lr=args.lr, seed=args.seed)
+    asked = {"iterations": args.iterations, "lr": args.lr}
+    chosen = {**SETTINGS.get(args.cell, {}), **{key: value for key, value in asked.items() if value is not None}}
+    settings = Imitation(rows=args.rows, kick=args.kick, seed=args.seed, **chosen)
     with Run(args.out, args) if args.out else Run.new("learn_motion", args, seed=args.seed) as run:
         if args.policy:
             cell, card = load_policy(args.policy)

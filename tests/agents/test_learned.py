@@ -123,7 +123,7 @@ def test_a_row_that_goes_on_is_compared_in_its_own_phase():
     state = motion.start(torch.linspace(0, 0.8, 5), drives, drives, torch.zeros(5))
     course, _ = motion.follow(*(d.expand(200, -1) for d in (drives, drives, torch.zeros(5))), state)
     ahead = torch.tensor([0.1, -0.2, 0.3, -0.45, 0.0])
-    found = imitator._shift(motion.angles(course, ahead), motion.angles(course), course)
+    found = imitator._shift(motion.angles(course, ahead), motion.angles(course), course, motion.series(course))
     assert torch.allclose(found, ahead, atol=0.035)
 
 

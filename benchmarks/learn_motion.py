@@ -1,0 +1,332 @@
+"""Which cells can learn the newt's motion, how near do they stay, and what do they stand?
+
+    python benchmarks/learn_motion.py                                    # all rows, about 25 CPU-minutes
+    python benchmarks/learn_motion.py --cells gru lstm --seeds 20 21     # some, added to the stored rows
+
+One row for each cell and seed: training in free run (as `scripts/learn_motion.py` does), a thousand cycles of free run
+beside the motion, the body in open and closed loop over its drives, and the trials of `agents.trials`. Rows are written
+to `benchmarks/results/learn_motion.csv` as they come and trained networks kept under `--work`, so that an interrupted
+run goes on where it was; `learn_motion.md` is made from the CSV. Above the cells stands the motion itself, played to
+the body: what a network without any error would reach. Settings were chosen on seeds 100 to 102.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+
+from agents.imitation import SETTINGS, Imitation, build_cell, imitate
+from agents.learned import LearnedCell
+from agents.motion import Motion
+from agents.policy_zoo import load_policy, save_policy
+from agents.reproduction import LEVELS, bands_held, contraction, in_the_body, reproduce
+from agents.runs import write_atomically
+from agents.trials import (
+    SENSES,
+    play_motion,
+    pushes_forgotten,
+    rough_ground,
+    sensor_trials,
+    share_in_bands,
+    shore_crossing,
+    switches_gait,
+    weight_trials,
+)
+from sim.gait import GaitMetrics
+from sim.reference import swim_sweep_checks
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+MAIN = ("lstm", "gru")
+"""Trained on every seed; the others on the first."""
+DRIVES = {"walk": (2.0, 1.6, 2.4, 2.8), "swim": (4.0, 3.03, 3.5, 4.5, 4.95)}
+"""Drives in the body; the first is where `LEVELS` judges the gait."""
+TURN = 0.6
+SWITCH_WITHIN = 0.05
+
+
+@dataclass(frozen=True)
+class Args:
+    """Fill the table; see the top of this file."""
+
+    cells: tuple[str, ...] = tuple(SETTINGS)
+    """Which cells."""
+    seeds: tuple[int, ...] = (20, 21, 22, 23, 24)
+    """Of weights and draws: all for LSTM and GRU, the first for the others."""
+    hidden: int = 80
+    """Units of each cell."""
+    cycles: int = 1000
+    """Length of the free run."""
+    train_only: bool = False
+    """Train and keep the networks, measure nothing yet."""
+    table_only: bool = False
+    """Only write the table from the stored rows."""
+    work: Path = ROOT / "runs" / "learn_motion_benchmark"
+    """Where trained networks are kept."""
+    out: Path = RESULTS / "learn_motion"
+    """The results, without their ending."""
+
+
+def main(args: Args) -> list[dict[str, Any]]:
+    """Train and measure what is missing, row by row."""
+    torch.set_num_threads(1)
+    motion = Motion.load("both")
+    rows = read_rows(args.out.with_suffix(".csv"))
+    if not args.table_only:
+        if not args.train_only and not any(row["cell"] == "motion" for row in rows):
+            rows.append({"cell": "motion", "seed": "", **ceiling(motion)})
+            write_rows(args, rows)
+        todo = [(cell, seed) for seed in args.seeds for cell in args.cells if cell in MAIN or seed == args.seeds[0]]
+        for name, seed in todo:
+            if any(row["cell"] == name and str(row["seed"]) == str(seed) for row in rows):
+                continue
+            cell, card = learned(args, name, seed, motion)
+            print(f"{name} {seed}: trained in {card['seconds']:.0f} CPU-s", flush=True)
+            if args.train_only:
+                continue
+            began = time.process_time()
+            about = {"cell": name, "seed": seed, "parameters": card["parameters"], "train_seconds": card["seconds"]}
+            rows.append({**about, **measure(cell, motion, args.cycles)})
+            write_rows(args, rows)
+            print(f"{name} {seed}: measured in {time.process_time() - began:.0f} CPU-s", flush=True)
+    if rows:
+        write_rows(args, rows)
+    return rows
+
+
+def learned(args: Args, name: str, seed: int, motion: Motion) -> tuple[LearnedCell, dict[str, Any]]:
+    """The trained network of a row, from the disk if it is there."""
+    folder = args.work / f"{name}_{args.hidden}_{seed}"
+    settings = Imitation(**{**SETTINGS[name], "seed": seed})
+    if not (folder / "config.json").is_file():
+        torch.manual_seed(seed)
+        cell = build_cell(name, args.hidden, motion)
+        seconds = imitate(cell, motion, settings)
+        card = {"cell": name, "hidden": args.hidden, "data": motion.data, "dt": 0.01, "seconds": seconds}
+        save_policy(folder, cell, {**card, "training": vars(settings)})
+    return load_policy(folder)
+
+
+def measure(cell: LearnedCell, motion: Motion, cycles: int) -> dict[str, Any]:
+    """A row: free run, pushes, the body, and, where there is a rhythm, the trials."""
+    row: dict[str, Any] = {}
+    for gait, (drive, _) in LEVELS.items():
+        free = reproduce(cell, motion, gait, cycles=cycles)
+        row |= {
+            f"{gait}_hz": free.frequency,
+            f"{gait}_hz_error": free.frequency / free.wanted - 1,
+            f"{gait}_phase_error": free.phase_error,
+            f"{gait}_amplitude_error": free.amplitude_error,
+            f"{gait}_angle_error_deg": math.degrees(free.angle_error),
+            f"{gait}_drift": free.drift,
+            f"{gait}_multiplier": contraction(cell, drive)["multiplier"] if free.frequency else math.nan,
+        }
+    row["rhythm"] = int(all(abs(row[f"{gait}_hz_error"]) < 0.25 for gait in LEVELS))
+    for gait, (drive, world) in LEVELS.items():
+        sides = [(d, d) for d in DRIVES[gait]] + [(drive + TURN, drive - TURN), (drive - TURN, drive + TURN)]
+        for loop in ("open", "closed"):
+            runs = in_the_body(cell, world, sides, closed=loop == "closed")
+            row |= {f"{gait}_{loop}_{key}": value for key, value in body_columns(runs, gait).items()}
+    return {**row, **(trials(cell, motion) if row["rhythm"] else {})}
+
+
+def body_columns(runs: list[GaitMetrics], gait: str) -> dict[str, Any]:
+    """Bands, speed, stride and turning of the runs over `DRIVES` and the two that turn."""
+    held, of, missed = bands_held(runs[0], gait)
+    straight = runs[: len(DRIVES[gait])]
+    columns: dict[str, Any] = {
+        "bands": f"{held}/{of}",
+        "missed": "; ".join(missed),
+        "in_bands_over_drives": share_in_bands(straight, gait),
+        "speed": runs[0].speed,
+        "stride": runs[0].stride,
+        "yaw": runs[0].yaw_rate,
+        "turn": 0.5 * (runs[-2].yaw_rate - runs[-1].yaw_rate),
+    }
+    if gait == "swim":
+        checks = swim_sweep_checks(straight)
+        columns["sweep"] = f"{sum(row.passed for row in checks)}/{len(checks)}"
+        columns["sweep_missed"] = "; ".join(row.label for row in checks if not row.passed)
+    return columns
+
+
+def trials(cell: LearnedCell, motion: Motion) -> dict[str, Any]:
+    """What the network stands, as shares of trials in which the gait keeps all its bands."""
+    row: dict[str, Any] = {}
+    for gait in LEVELS:
+        senses = sensor_trials(cell, gait)
+        row |= {f"{gait}_{name}": share_in_bands([run], gait) for name, run in senses.items()}
+        row[f"{gait}_weight_noise"] = share_in_bands(weight_trials(cell, gait), gait)
+        row[f"{gait}_pushes"] = pushes_forgotten(cell, motion, gait)
+    row["switch_error"] = switches_gait(cell, motion)["error"]
+    rough = rough_ground(cell)
+    row |= {"rough_bands": share_in_bands(rough, "walk"), "rough_speed": float(np.mean([run.speed for run in rough]))}
+    return row | {f"shore_{key}": value for key, value in shore_crossing(cell).items()}
+
+
+def ceiling(motion: Motion) -> dict[str, Any]:
+    """The row of the motion itself."""
+    row: dict[str, Any] = {}
+    for gait, (drive, world) in LEVELS.items():
+        sides = [(d, d) for d in DRIVES[gait]] + [(drive + TURN, drive - TURN), (drive - TURN, drive + TURN)]
+        runs = play_motion(motion, world, sides)
+        row |= {f"{gait}_open_{key}": value for key, value in body_columns(runs, gait).items()}
+    return row
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of an earlier run; numbers stay text."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_rows(args: Args, rows: list[dict[str, Any]]) -> None:
+    """CSV and table, at once or not at all."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: f"{value:.5g}" if isinstance(value, float) else value for key, value in row.items()})
+    write_atomically(args.out.with_suffix(".csv"), text.getvalue().encode())
+    rows = read_rows(args.out.with_suffix(".csv"))
+    write_atomically(args.out.with_suffix(".md"), table(rows, args.hidden).encode())
+
+
+def number(row: dict[str, Any], key: str) -> float:
+    """A column as a number; NaN where it is missing."""
+    value = row.get(key)
+    return float(value) if value not in (None, "") else math.nan
+
+
+def spread(rows: list[dict[str, Any]], keys: list[str], form: str = "{:.1f}", factor: float = 1.0) -> str:
+    """Median over rows and keys, with the least and the greatest."""
+    values = [factor * number(row, key) for row in rows for key in keys]
+    values = [value for value in values if not math.isnan(value)]
+    if not values:
+        return "-"
+    low, middle, high = (form.format(f(values)) for f in (min, np.median, max))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def together(rows: list[dict[str, Any]], key: str) -> str:
+    """Bands held, one entry if all rows agree, else how many rows hold all."""
+    values = [row.get(key) or "-" for row in rows]
+    if len(set(values)) == 1:
+        return values[0]
+    whole = sum(value.split("/")[0] == value.split("/")[-1] for value in values)
+    return f"all in {whole} of {len(values)} seeds"
+
+
+def table(rows: list[dict[str, Any]], hidden: int) -> str:
+    """The results in Markdown: free run, body, trials."""
+    cells = [name for name in dict.fromkeys(row["cell"] for row in rows) if name != "motion"]
+    group = {name: [row for row in rows if row["cell"] == name] for name in cells}
+    lines = [
+        "# Cells that learned the newt's motion",
+        "",
+        f"`python benchmarks/learn_motion.py`; {hidden} units, CPU, one thread. Median over seeds (least to greatest). "
+        'The motion is the recorded newt\'s spine with the limbs of the simulated animal (`Motion.load("both")`). '
+        "Settings were chosen on other seeds.",
+        "",
+        "## Free run, 1,000 cycles: greatest error of any joint against the motion",
+        "",
+        "| cell | seeds | parameters | training, CPU-s | rhythm | "
+        + " | ".join(f"{gait}: phase, % of a cycle | amplitude, % | rms, degrees | Hz, % | Floquet" for gait in LEVELS)
+        + " |",
+        "|" + "---|" * 15,
+    ]
+    for name, found in group.items():
+        alive = [row for row in found if row["rhythm"] == "1"]
+        parts = [name, str(len(found)), found[0]["parameters"], spread(found, ["train_seconds"], "{:.0f}")]
+        parts.append("yes" if len(alive) == len(found) else f"{len(alive)} of {len(found)}" if alive else "none")
+        for gait in LEVELS:
+            parts += [
+                spread(alive, [f"{gait}_phase_error"], "{:.1f}", 100),
+                spread(alive, [f"{gait}_amplitude_error"], "{:.1f}", 100),
+                spread(alive, [f"{gait}_angle_error_deg"], "{:.2f}"),
+                spread(alive, [f"{gait}_hz_error"], "{:+.1f}", 100),
+                spread(alive, [f"{gait}_multiplier"], "{:.3f}"),
+            ]
+        lines.append("| " + " | ".join(parts) + " |")
+    lines += [
+        "",
+        "Floquet: largest multiplier across the cycle; below 1 a push fades in each turn by this factor.",
+        "",
+        "## In the body",
+        "",
+        "Bands of the living animal at drive 2 (land) and 4 (pool); share of the drives "
+        f"{DRIVES['walk']} and {DRIVES['swim']} with all bands held; measures of the swimming sweep; turning, "
+        f"degrees/s, half the difference between drives {TURN} higher on the left and on the right.",
+        "",
+        "| cell | loop | walk: bands | over drives | speed, BL/s | turning | swim: bands | over drives | sweep | "
+        "stride, BL | turning |",
+        "|" + "---|" * 11,
+    ]
+    reference = {"motion": [row for row in rows if row["cell"] == "motion"]}
+    for name, found in {**reference, **group}.items():
+        for loop in ("open",) if name == "motion" else ("open", "closed"):
+            label = "the motion itself" if name == "motion" else name
+            parts = [label, "played" if name == "motion" else loop, together(found, f"walk_{loop}_bands")]
+            parts.append(spread(found, [f"walk_{loop}_in_bands_over_drives"], "{:.0f} %", 100))
+            parts += [spread(found, [f"walk_{loop}_speed"], "{:.2f}"), spread(found, [f"walk_{loop}_turn"])]
+            parts.append(together(found, f"swim_{loop}_bands"))
+            parts.append(spread(found, [f"swim_{loop}_in_bands_over_drives"], "{:.0f} %", 100))
+            parts += [together(found, f"swim_{loop}_sweep"), spread(found, [f"swim_{loop}_stride"], "{:.3f}")]
+            lines.append("| " + " | ".join([*parts, spread(found, [f"swim_{loop}_turn"])]) + " |")
+    lines += ["", *missed_lines(rows), "## What they stand", ""]
+    lines += [
+        "Share of trials in which every band is held, in %, walking / swimming. Senses: closed loop, one animal per "
+        "trial and seed. Weights: open loop, every weight times 1 + 0.05 N(0, 1), five draws. Pushes: of all units by "
+        "half their spread, 32 draws; back within five cycles. Switching: greatest error of frequency at drives 2, 4, "
+        "2 in one run. Rough ground: three postures at drive 2. Shore: walks in at drive 2, swims off at drive 4.",
+        "",
+        "| cell | "
+        + " | ".join(SENSES)
+        + " | weights 5 % | pushes | switching, % | rough ground: bands, speed | shore |",
+        "|" + "---|" * (len(SENSES) + 6),
+    ]
+    for name, found in group.items():
+        alive = [row for row in found if row["rhythm"] == "1"]
+        if not alive:
+            continue
+        both = lambda key, alive=alive: " / ".join(
+            f"{100 * np.mean([number(row, f'{gait}_{key}') for row in alive]):.0f}" for gait in LEVELS
+        )
+        crossed = sum(
+            number(row, "shore_walked") * number(row, "shore_swam") > 0 and number(row, "shore_beyond") > 0
+            for row in alive
+        )
+        parts = [name, *(both(sense) for sense in SENSES), both("weight_noise"), both("pushes")]
+        parts.append(spread(alive, ["switch_error"], "{:.1f}", 100))
+        rough = f"{100 * np.mean([number(row, 'rough_bands') for row in alive]):.0f} %"
+        parts.append(f"{rough}, {spread(alive, ['rough_speed'], '{:.2f}')} BL/s")
+        lines.append("| " + " | ".join([*parts, f"{crossed} of {len(alive)} cross"]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def missed_lines(rows: list[dict[str, Any]]) -> list[str]:
+    """Which bands were missed, by cell and seed, for the cells with a rhythm."""
+    lines = []
+    for row in rows:
+        keys = [f"{gait}_{loop}_{kind}" for gait in LEVELS for loop in ("open", "closed") for kind in ("missed",)]
+        keys += ["swim_open_sweep_missed", "swim_closed_sweep_missed"]
+        told = [f"{key.replace('_missed', '').replace('_', ', ')}: {row[key]}" for key in keys if row.get(key)]
+        if told and row.get("rhythm") != "0":
+            lines.append(f"- {row['cell']} {row['seed']} missed: {'. '.join(told)}.")
+    return [*lines, ""] if lines else []
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args, description=__doc__))
