@@ -165,14 +165,15 @@ def draw(folder: Path) -> None:
     heat, plane = figure.subplots(1, 2)
     image = heat.imshow(matrix, cmap="magma")
     figure.colorbar(image, ax=heat, label="distance, rad")
-    heat.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=7)
-    heat.set_yticks(range(len(names)), names, fontsize=7)
+    heat.set_xticks(range(len(names)), range(1, len(names) + 1), fontsize=7)
+    heat.set_yticks(range(len(names)), [f"{name}  {i}" for i, name in enumerate(names, 1)], fontsize=7)
     place = _plane(matrix)
     for i, name in enumerate(names):
         plane.plot(*place[i], "x" if ", " in name else "o", color="0.5" if ", " in name else "#2b6a8f")
-        plane.annotate(name, place[i], fontsize=7, xytext=(4, 3), textcoords="offset points")
-    plane.set(title="distances in a plane", xlabel="rad", ylabel="rad", aspect="equal")
-    plane.margins(0.25)
+        plane.annotate(str(i + 1), place[i], fontsize=8, xytext=(4, 3), textcoords="offset points")
+    plane.set(title="distances in a plane (crosses: controls)", xlabel="rad", ylabel="rad")
+    plane.set_aspect("equal", adjustable="datalim")
+    plane.margins(0.15)
     figure.savefig(folder / "distances.png", dpi=130)
 
 

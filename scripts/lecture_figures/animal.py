@@ -166,6 +166,7 @@ def _joint(course: Tensor) -> tuple[Tensor, Tensor]:
 def draw_generated(table: Table) -> Drawing:
     drawing, (a, b, c) = axes_of(3)
     lines(a, table.panel("one to many"))
+    a.set_ylim(-26, 16)  # room for the legend
     label(a, "One to many: a code becomes a gait", "s", "joint, degrees", legend=True)
     lines(b, table.panel("error"))
     b.axvline(0, color="0.6", lw=0.8)
