@@ -58,10 +58,11 @@ def steer_film(
             frame = np.full((SIDE * rows + 32, SIDE * across, 3), PANEL, np.uint8)
             frame[:32] = _line(title, SIDE * across)
             for k in range(worlds):
-                if held[k] is None or not moments[now]["done"][k]:
-                    held[k] = panel(moments[: now + 1], k, length)
+                picture = held[k]
+                if picture is None or not moments[now]["done"][k]:
+                    picture = held[k] = panel(moments[: now + 1], k, length)
                 y, x = 32 + SIDE * (k // across), SIDE * (k % across)
-                frame[y : y + SIDE, x : x + SIDE] = held[k]
+                frame[y : y + SIDE, x : x + SIDE] = picture
             writer.write(frame)
     return out
 
