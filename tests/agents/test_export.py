@@ -8,10 +8,11 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from agents.cpg_policy import CpgActor
 from agents.export import CellStep, PolicyStep, export_numpy, export_onnx, step_inputs
 from agents.numpy_runner import NumpyRunner
 from agents.policies import RecurrentPolicy
-from rnn.cpg import PhaseCell
+from rnn.cpg import LeakyCell, PhaseCell, RateCell
 from rnn.models import CELLS, make_cell
 from rnn.stack import Stack
 
@@ -19,10 +20,18 @@ MISSING = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.u
 NAMES = [name for name, (module, *_) in CELLS.items() if importlib.util.find_spec(module)]
 
 
+GENERATORS = {
+    "phase": lambda: PhaseCell(segments=4),
+    "leaky neurons": LeakyCell,
+    "rate neurons": RateCell,
+    "actor": lambda: CpgActor(3, PhaseCell(segments=2, limbs=()), feedback=0.1),
+}
+
+
 def build(name):
     torch.manual_seed(0)
-    if name == "phase":
-        return PhaseCell(segments=4)
+    if name in GENERATORS:
+        return GENERATORS[name]()
     if name == "stack":
         return Stack([make_cell("gru", 3, 5), make_cell("lstm", 5, 4)])
     return make_cell(name, 3, 8)
@@ -41,10 +50,11 @@ def torch_course(step, xs):
 
 def inputs(step, steps=200):
     xs = torch.randn(steps, step.inputs, generator=torch.Generator().manual_seed(1))
-    return 3 + 0.3 * xs if isinstance(getattr(step, "cell", None), PhaseCell) else 0.5 * xs
+    driven = isinstance(getattr(step, "cell", None), PhaseCell | LeakyCell | RateCell)
+    return 3 + 0.3 * xs if driven else 0.5 * xs
 
 
-@pytest.mark.parametrize("name", [*NAMES, "phase", "stack"])
+@pytest.mark.parametrize("name", [*NAMES, *GENERATORS, "stack"])
 def test_the_numpy_runner_follows_torch_over_200_steps_for_every_cell(name, tmp_path):
     step = CellStep(build(name).eval())
     xs = inputs(step)
@@ -93,7 +103,7 @@ def test_an_exported_controller_balances_a_pole_by_itself(tmp_path):
 
 @pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", [*NAMES, "phase", "stack"])
+@pytest.mark.parametrize("name", [*NAMES, *GENERATORS, "stack"])
 def test_onnx_follows_torch_over_200_steps_for_every_cell(name, tmp_path):
     import onnxruntime
 

@@ -1,0 +1,175 @@
+"""Going somewhere by planning drives: in a learned model of the animal, or in the simulator itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.drive_world import DriveWorlds, path
+from agents.planning import Planner
+from rnn.dynamics import DynamicsState, RecurrentDynamics, spread
+
+__all__ = ["Journey", "ModelPilot", "SimulatorPilot", "by_bearing", "travel"]
+
+Array = NDArray[np.float64]
+Pilot = Callable[[DriveWorlds, Array, Array], Array]
+"""From worlds, readings [B, D] and targets [B, 2] to actions [B, 2]; called at every reading."""
+
+
+class Journey(NamedTuple):
+    """What came of it, per world.
+
+    Attributes:
+        seconds: until the target was reached [B]; infinite if it was not.
+        least: least distance to it, BL [B].
+        track: centre of mass at every reading, BL [K + 1, B, 2].
+        readings: [K + 1, B, D].
+    """
+
+    seconds: Array
+    least: Array
+    track: Array
+    readings: Array
+
+
+def travel(worlds: DriveWorlds, readings: Array, targets: Array, pilot: Pilot, seconds: float, radius: float = 0.5):
+    """Let a pilot steer from where the animals are until all have come within `radius` BL of their targets [B, 2].
+
+    Args:
+        readings: the present ones, [B, D].
+        seconds: after which it ends in any case.
+    """
+    period = worlds.hold * worlds.body.dt
+    track, seen = [worlds.pose()[0]], [readings]
+    arrival = np.full(worlds.num_worlds, np.inf)
+    for k in range(1, round(seconds / period) + 1):
+        readings = worlds.step(pilot(worlds, readings, targets))
+        track.append(worlds.pose()[0])
+        seen.append(readings)
+        there = np.linalg.norm(track[-1] - targets, axis=1) < radius
+        arrival[there & ~np.isfinite(arrival)] = k * period
+        if np.isfinite(arrival).all():
+            break
+    distance = np.linalg.norm(np.array(track) - targets, axis=2)
+    return Journey(arrival, distance.min(0), np.array(track), np.array(seen))
+
+
+def by_bearing(drive: float = 0.55, gain: float = 1.0) -> Pilot:
+    """A rule without a model: turn towards the target in proportion to its bearing (rad), at a constant drive.
+
+    The bearing is averaged over half a second, as the trunk swings with every stroke. The drive of 0.55 swims at 4.
+    """
+    past: list[Array] = []
+
+    def pilot(worlds: DriveWorlds, readings: Array, targets: Array) -> Array:
+        position, heading = worlds.pose()
+        way = targets - position
+        angle = np.arctan2(way[:, 1], way[:, 0]) - heading
+        past.append(np.remainder(angle + np.pi, 2 * np.pi) - np.pi)
+        mean = np.angle(np.exp(1j * np.array(past[-5:])).mean(0))
+        return np.stack([np.full(len(mean), drive), np.clip(gain * mean, -1, 1)], 1)
+
+    return pilot
+
+
+def closeness(position: Tensor, targets: Tensor) -> Tensor:
+    """What a plan is worth [N]: minus the distance to the target [N, 2] along the way [K, N, 2] and at its end, BL."""
+    distance = (position - targets).square().sum(-1).sqrt()
+    return -(distance.mean(0) + distance[-1])
+
+
+class _Pilot:
+    """Plans anew every `every` readings: pieces of constant drive, `pieces` of them."""
+
+    def __init__(self, *, every: int = 5, pieces: int = 6, seed: int = 0, **planner: Any):
+        self.every, self.pieces, self.clock = every, pieces, 0
+        settings = {"method": "cem", "candidates": 64, "elites": 8, "iterations": 3, "floor": 0.1, **planner}
+        self.planner = Planner(self.worth, 2, horizon=pieces, seed=seed, **settings)
+        self.action: Array = np.zeros((0, 2))
+        self.targets = self.heading = self.position = torch.zeros(0)
+
+    def __call__(self, worlds: DriveWorlds, readings: Array, targets: Array) -> Array:
+        if self.clock % self.every == 0:
+            pose = worlds.pose()
+            self.position, self.heading = (torch.as_tensor(part, dtype=torch.float32) for part in pose)
+            self.targets = torch.as_tensor(targets, dtype=torch.float32)
+            self.action = self.planner.plan(self.begin(worlds, readings), worlds.num_worlds).double().numpy()
+        self.follow(readings)
+        self.clock += 1
+        return self.action
+
+    def begin(self, worlds: DriveWorlds, readings: Array) -> Any:
+        raise NotImplementedError
+
+    def follow(self, readings: Array) -> None:
+        """Take in what was read and what is done now."""
+
+    def worth(self, start: Any, actions: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class ModelPilot(_Pilot):
+    """Plans in a recurrent model, which hears every reading and every action and so knows the phase of the gait.
+
+    Where the animal is comes from outside (as the target does); the model says how it will move.
+
+    Args:
+        model: of the readings of `agents.drive_world`.
+        every: readings between plans, and in each piece of a plan.
+        pieces: of a plan.
+        planner: settings of `agents.planning.Planner`.
+    """
+
+    def __init__(self, model: RecurrentDynamics, **settings: Any):
+        super().__init__(**settings)
+        self.model, self.state = model, None
+
+    def begin(self, worlds: DriveWorlds, readings: Array) -> DynamicsState:
+        obs = torch.as_tensor(readings, dtype=torch.float32)
+        if self.state is None:
+            self.state = self.model.begin(obs)
+        return self.state._replace(obs=obs)
+
+    @torch.no_grad()
+    def follow(self, readings: Array) -> None:
+        obs, action = (torch.as_tensor(part, dtype=torch.float32) for part in (readings, self.action))
+        self.state, _ = self.model.step(self.state._replace(obs=obs), action)
+
+    def worth(self, start: DynamicsState, actions: Tensor) -> Tensor:
+        H, B, P, A = actions.shape
+        state, readings = spread(start, P), []
+        for action in actions.reshape(H, B * P, A).unbind(0):
+            for _ in range(self.every):
+                state, reading = self.model.step(state, action)
+                readings.append(reading)
+        position, heading, targets = (x.repeat_interleave(P, 0) for x in (self.position, self.heading, self.targets))
+        return closeness(path(torch.stack(readings), position, heading)[0], targets).reshape(B, P)
+
+
+class SimulatorPilot(_Pilot):
+    """Plans in copies of the very world that it acts in: what a perfect model of it would do, and what that costs."""
+
+    def __init__(self, world: str, **settings: Any):
+        super().__init__(**settings)
+        self.copies = DriveWorlds(self.planner.config.candidates, world=world)
+
+    def begin(self, worlds: DriveWorlds, readings: Array) -> DriveWorlds:
+        return worlds
+
+    def worth(self, start: DriveWorlds, actions: Tensor) -> Tensor:
+        H, B, P, A = actions.shape
+        worth = torch.empty(B, P)
+        for row in range(B):
+            self.copies.become(start, row)
+            position = []
+            for action in actions[:, row].unbind(0):
+                for _ in range(self.every):
+                    self.copies.step(action.numpy())
+                    position.append(torch.as_tensor(self.copies.pose()[0], dtype=torch.float32))
+            worth[row] = closeness(torch.stack(position), self.targets[row].expand(P, 2))
+        return worth

@@ -1,0 +1,186 @@
+"""Salamanders under drives, read ten times a second: what a model of the animal is learned from and plans with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from agents.motor import SpinalMotor
+from rnn.cell import map_state
+from rnn.cpg import PhaseCell, drive_input
+from sim.anatomy import JOINT_NAMES, LIMB_NAMES, LINK_NAMES
+from sim.arena import get_world
+from sim.salamander import Salamander
+from sim.salamander_tasks import GRAVITY
+
+__all__ = ["READINGS", "DriveWorlds", "RandomDrives", "drives_of", "log", "path"]
+
+Array = NDArray[np.float64]
+
+READINGS = (
+    *(f"joint_angle.{name}" for name in JOINT_NAMES),
+    *(f"up.{axis}" for axis in "xyz"),
+    *(f"touch.{limb}" for limb in LIMB_NAMES),
+    *(f"submerged.{link}" for link in LINK_NAMES),
+    *("ahead", "left", "turn"),
+)
+"""Joint angles (rad), the vertical in the trunk's frame, force on each foot (body weights), submerged part of each
+axial link, and the displacement since the last reading in the trunk's frame at that time (BL, BL, rad)."""
+
+
+def drives_of(actions: ArrayLike) -> tuple[Array, Array]:
+    """Left and right drive [B] of actions [B, 2] in [-1, 1]: mean drive 0.5 to 5, and half of left minus right, +-1.
+
+    >>> drives_of([[1.0, 0.0], [0.0, 0.5]])
+    (array([5.  , 3.25]), array([5.  , 2.25]))
+    """
+    a = np.clip(np.asarray(actions, dtype=float), -1, 1)
+    mean = 2.75 + 2.25 * a[:, 0]
+    return mean + a[:, 1], mean - a[:, 1]
+
+
+def path(readings: Tensor, position: Tensor, heading: Tensor) -> tuple[Tensor, Tensor]:
+    """Positions [K, N, 2] (BL) and headings [K, N] (rad) that displacements lead to, from where the animals are.
+
+    Args:
+        readings: [K, N, D], in the order of `READINGS`.
+        position: [N, 2].
+        heading: [N].
+
+    >>> once = torch.zeros(2, 1, len(READINGS)); once[..., -3], once[..., -1] = 1.0, torch.pi / 2
+    >>> path(once, torch.zeros(1, 2), torch.zeros(1))[0].round().flatten().tolist()  # ahead, a quarter turn, ahead
+    [1.0, 0.0, 1.0, 1.0]
+    """
+    after = heading + readings[..., -1].cumsum(0)
+    before = torch.cat([heading[None], after[:-1]])
+    ahead, left = readings[..., -3], readings[..., -2]
+    x = before.cos() * ahead - before.sin() * left
+    y = before.sin() * ahead + before.cos() * left
+    return position + torch.stack([x, y], -1).cumsum(0), after
+
+
+class DriveWorlds:
+    """B salamanders whose muscles follow a spinal network; what acts sets two numbers, ten times a second.
+
+    Args:
+        num_worlds: B.
+        world: "pool", "land", "shore" ...
+        hold: control steps (10 ms) between readings.
+        threads: of the physics.
+
+    >>> worlds = DriveWorlds(2, world="land", threads=1)
+    >>> worlds.start().shape, worlds.step(np.zeros((2, 2))).shape
+    ((2, 43), (2, 43))
+    """
+
+    def __init__(self, num_worlds: int, *, world: str = "pool", hold: int = 10, threads: int = 1):
+        self.num_worlds, self.world, self.hold = num_worlds, world, hold
+        self.body = Salamander(num_worlds, world=world, threads=threads)
+        self.cell, self.motor = PhaseCell(dt=self.body.dt).eval(), SpinalMotor()
+        self.state: Any = self.cell.initial_state(num_worlds)
+        self.trace: list[Array] | None = None
+        """Set to a list to keep the generalised coordinates of every control step (for films)."""
+
+    def start(self, position: ArrayLike = (0.0, 0.0), heading: ArrayLike = 0.0) -> Array:
+        """Put the animals at rest, snout at `position` (BL, [2] or [B, 2]); readings [B, D]."""
+        self.body.reset(position=np.asarray(position, dtype=float) * self.body.length, heading=heading)
+        self.state = self.cell.initial_state(self.num_worlds)
+        return self._read(*self.pose())
+
+    def pose(self) -> tuple[Array, Array]:
+        """Centre of mass [B, 2] (BL) and heading [B] (rad): the truth, which no reading tells."""
+        return self.body.centre_of_mass()[:, :2] / self.body.length, self.body.heading()
+
+    @torch.inference_mode()
+    def step(self, actions: ArrayLike) -> Array:
+        """Act [B, 2] for the time of a reading; readings [B, D] at its end.
+
+        Raises:
+            ValueError: the wrong number of actions.
+            FloatingPointError: the physics of a world diverged.
+        """
+        if np.shape(actions) != (self.num_worlds, 2):
+            raise ValueError(f"actions have shape ({self.num_worlds}, 2), received {np.shape(actions)}")
+        left, right = drives_of(actions)
+        x = drive_input(self.cell, torch.as_tensor(left), torch.as_tensor(right), batch=self.num_worlds)
+        before = self.pose()
+        for _ in range(self.hold):
+            y, self.state = self.cell(x, self.state)
+            self.body.step(self.motor(y).numpy())
+            if self.trace is not None:
+                self.trace.append(self.body.qpos().copy())
+        if self.body.diverged.any():
+            raise FloatingPointError(f"worlds {np.flatnonzero(self.body.diverged).tolist()} diverged; start them anew")
+        return self._read(*before)
+
+    def _read(self, position: Array, heading: Array) -> Array:
+        body, (now, after) = self.body, self.pose()
+        step, cos, sin = now - position, np.cos(heading), np.sin(heading)
+        ahead, left = cos * step[:, 0] + sin * step[:, 1], cos * step[:, 1] - sin * step[:, 0]
+        turn = np.remainder(after - heading + np.pi, 2 * np.pi) - np.pi
+        touch = body.touch() / (body.mass * GRAVITY)
+        parts = [body.joint_angles(), body.vertical(), touch, body.submerged(), np.stack([ahead, left, turn], 1)]
+        return np.concatenate(parts, 1)
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that the future depends on."""
+        return {"body": self.body.get_state(), "cell": self.state}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Return to a state that worlds of the same number gave."""
+        self.body.set_state(state["body"])
+        self.state = state["cell"]
+
+    def become(self, other: DriveWorlds, row: int) -> None:
+        """Make every world a copy of one world of another."""
+        state = other.get_state()
+
+        def copies(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {key: copies(part) for key, part in value.items()}
+            return np.repeat(value[row : row + 1], self.num_worlds, 0)
+
+        cell = map_state(
+            lambda part: part[row : row + 1].repeat(self.num_worlds, *[1] * (part.dim() - 1)), state["cell"]
+        )
+        self.set_state({"body": copies(state["body"]), "cell": cell})
+
+
+class RandomDrives:
+    """Drives drawn anew every now and then, kept for 0.3 to 2.5 s: half of the time straight ahead.
+
+    Args:
+        num_worlds: B.
+        rng: source.
+    """
+
+    def __init__(self, num_worlds: int, rng: np.random.Generator):
+        self.rng, self.left = rng, np.zeros(num_worlds, dtype=int)
+        self.now = np.zeros((num_worlds, 2))
+
+    def __call__(self) -> Array:
+        """The actions of the next tenth of a second, [B, 2]."""
+        for row in np.flatnonzero(self.left == 0):
+            turn = 0.0 if self.rng.random() < 0.5 else self.rng.uniform(-1, 1)
+            self.now[row] = self.rng.uniform(-1, 1), turn
+            self.left[row] = self.rng.integers(3, 26)
+        self.left -= 1
+        return self.now.copy()
+
+
+def log(world: str, num_worlds: int, steps: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Readings [T + 1, B, D] and actions [T, B, 2] under random drives; on a shore, from land and from water."""
+    rng = np.random.default_rng(seed)
+    worlds, drives = DriveWorlds(num_worlds, world=world), RandomDrives(num_worlds, rng)
+    edge = get_world(world).waterline if world == "shore" else 0.0
+    x = edge + rng.uniform(-1.5, 3.0, num_worlds) if world == "shore" else np.zeros(num_worlds)
+    readings = [worlds.start(np.stack([x, np.zeros(num_worlds)], 1), rng.uniform(-np.pi, np.pi, num_worlds))]
+    actions = []
+    for _ in range(steps):
+        actions.append(drives())
+        readings.append(worlds.step(actions[-1]))
+    return tuple(torch.as_tensor(np.array(part), dtype=torch.float32) for part in (readings, actions))  # type: ignore[return-value]
