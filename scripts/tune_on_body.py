@@ -169,7 +169,7 @@ def _loss(swim: list[GaitMetrics | None], walk: list[GaitMetrics | None]) -> flo
     for m in (*walks[1:4], walks[-1]):
         total += band_loss(m, "walk") + 5 * float(beyond(np.array(m.travelling_index), 0, IN_STEP))
     law = np.interp([newt.left for newt in NEWTS["pool"][:3]], list(SWIM_HZ), list(SWIM_HZ.values()))
-    total += 5 * float(np.square(np.log([max(m.frequency, 0.1) for m in swims[:3]] / law)).sum())
+    total += 50 * float(np.square(np.log([max(m.frequency, 0.1) for m in swims[:3]] / law)).sum())
     total += 20 * walks[0].speed  # at rest
     for group, speed, hz in ((swims[:3], 0.03, 0.15), (walks[1:4], 0.02, 0.05)):
         total += rising([m.forward_speed for m in group], speed) + rising([m.frequency for m in group], hz)

@@ -36,7 +36,7 @@ def test_the_rate_rises_with_the_potential_and_is_one_half_at_minus_the_bias():
 
 
 def test_the_network_follows_its_differential_equations():
-    cell = LeakyCell(substeps=100).double()
+    cell = LeakyCell(substeps=400).double()
     first = cell.initial_state(1)
     matrix = cell.dense(cell.weight.detach().unsqueeze(0)).numpy()
     tau, bias, slope, gain = (getattr(cell, k).detach().numpy() for k in ("tau", "bias", "slope", "gain"))
