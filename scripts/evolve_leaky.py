@@ -6,9 +6,9 @@ Question: can a network of plain leaky integrators walk and swim under one drive
 were never published, so they are searched anew in the paper's order, each stage with the earlier ones fixed: (1) one
 segment oscillates at the animal's frequencies, (2) the chain carries one wave, (3) the limb centres step, in trot,
 below drive 3 only, (4) their projection turns the wave into a standing one. CMA-ES; candidates are rows of a batch.
-`tune_on_body.py` goes on from there on the simulated animal; what was set by hand the file's `note` says. A further stage, "polish", searches the whole
-animal's biases and gains together; the stored numbers do without. About 20 minutes on one core; prints each stage's
-loss (0: every target met).
+`tune_on_body.py` goes on from there on the simulated animal; what was set by hand the file's `note` says. A further
+stage, "polish", searches the whole animal's biases and gains together; the stored numbers do without. About 20 minutes
+on one core; prints each stage's loss (0: every target met).
 """
 
 from __future__ import annotations
