@@ -64,6 +64,7 @@ def atlas_rows(
     quantity: str | None = None,
     units: Sequence[int] | None = None,
     pairs: Sequence[tuple[int, int]] = (),
+    opposites: Sequence[tuple[int, int]] = (),
     ways: dict[str, Tensor] | None = None,
     way_doses: Sequence[float] | None = None,
 ) -> list[Row]:
@@ -72,6 +73,7 @@ def atlas_rows(
     Args:
         cell: the network. doses: values. quantity: what is held; None for the activity.
         units: which units; None for all. pairs: units that are held at the same value together.
+        opposites: units of which the second is held at the negated value.
         ways: directions [H] by name, pushed along by the dose at every step.
         way_doses: doses of the directions; None for the same as of the units.
     """
@@ -80,14 +82,16 @@ def atlas_rows(
     labels = unit_labels(cell, quantity)
     blank = torch.full((width,), math.nan)
     rows = [Row("untouched", math.nan, blank)]
-    for members in [(u,) for u in (range(width) if units is None else units)] + [tuple(p) for p in pairs]:
+    held = [((u,), (1.0,)) for u in (range(width) if units is None else units)]
+    together = [(tuple(p), (1.0, 1.0)) for p in pairs] + [(tuple(p), (1.0, -1.0)) for p in opposites]
+    for members, signs in [*held, *together]:
         for unit in members:
             if not 0 <= unit < width:
                 raise ValueError(f"{quantity!r} has units 0 to {width - 1}, received {unit}")
         for dose in doses:
             hold = blank.clone()
-            hold[list(members)] = float(dose)
-            rows.append(Row("+".join(labels[u] for u in members), float(dose), hold))
+            hold[list(members)] = float(dose) * torch.tensor(signs)
+            rows.append(Row(("-" if signs[-1] < 0 else "+").join(labels[u] for u in members), float(dose), hold))
     for name, way in (ways or {}).items():
         rows += [
             Row(name, float(dose), blank, float(dose) * way) for dose in (doses if way_doses is None else way_doses)
@@ -109,7 +113,7 @@ def edit_of(row: Row, quantity: str, start: int) -> list[Edit]:
     """The same for one animal alone, as an edits file holds it."""
     steps = slice(start, None)
     held = torch.nonzero(~torch.isnan(row.hold)).flatten().tolist()
-    edits: list[Edit] = [Clamp(f"{quantity}[{unit}]", row.dose, steps=steps) for unit in held]
+    edits: list[Edit] = [Clamp(f"{quantity}[{unit}]", float(row.hold[unit]), steps=steps) for unit in held]
     if row.push is not None:
         edits.append(Add(quantity, row.push[None], steps=steps))
     return edits

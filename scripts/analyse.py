@@ -193,7 +193,10 @@ def gaits(network: Network) -> Iterator[Section]:
     together = portrait(paths)
     spaces = {name: dimensionality(path) for name, path in paths.items()}
     numbers = {f"dimensions, {name}": round(space.participation, 2) for name, space in spaces.items()}
-    yield Section("Gaits in state space", "Orbits in the plane of two components.", numbers, {"portrait": together})
+    figures: dict[str, Result] = {"portrait": together}
+    figures |= {f"portrait at {name}": portrait({name: path}) for name, path in paths.items()}
+    text = "Orbits in the plane of the two components that hold most of their variance: together, then each in its own."
+    yield Section("Gaits in state space", text, numbers, figures)
     values = torch.linspace(0.0, 6.0, 25)
     sweep = sweep_input(network.cell, network.input(values, batch=25), values, label="drive", watch=600)
     moving = sweep.amplitude > 0.01
@@ -260,8 +263,10 @@ def exponents(network: Network) -> Iterator[Section]:
     """Lyapunov spectrum and a push of the state followed for 100 steps."""
     for drive in network.drives:
         system, s = network.settled(drive)
-        count = min(12, system.size)
-        found = lyapunov_exponents(network.cell, network.input(drive)[0], s, steps=300, transient=150, count=count)
+        count, cycle = min(12, system.size), network.cycles.get(drive)
+        turn = 1 / (cycle.frequency * float(getattr(network.cell, "dt", 1.0))) if cycle else 1.0
+        steps = round(max(1, round(300 / turn)) * turn)  # whole turns, else the direction of the motion is not neutral
+        found = lyapunov_exponents(network.cell, network.input(drive)[0], s, steps=steps, transient=150, count=count)
         push = follow_push(network.cell, network.input(drive)[0], s, steps=100)
         numbers = {
             "largest, 1/s": [round(float(v), 4) for v in found.exponents[:4]],
@@ -285,14 +290,20 @@ def units(network: Network) -> Iterator[Section]:
     labels = unit_labels(network.cell)
     roles = unit_roles(activity, {"phase": phase, "side": side, "drive": mean}, labels)
     numbers = {f"carry {what}": [f"{unit}: {share:.2f}" for unit, share in roles.best(what)] for what in roles.names}
-    swing = (activity.amax(0) - activity.amin(0))[..., None].transpose(1, 2)[None, :, 0]
-    by_swing = unit_roles(swing, {"side": side, "drive": mean}, labels)
-    numbers |= {
-        f"swing carries {what}": [f"{unit}: {share:.2f}" for unit, share in by_swing.best(what)]
-        for what in by_swing.names
-    }
-    text = "Share of variance explained over 18 runs: momentary activity above, size of the swing of each unit below."
-    yield Section("What the units carry", text, numbers, {"roles": roles, "swing": by_swing})
+    swing = (activity.amax(0) - activity.amin(0))[None]
+    by_swing = unit_roles(swing, {"drive": mean}, labels)
+    sides = torch.linspace(-0.8, 0.8, 9)
+    xs = network.input(network.drives[-1] - sides / 2, network.drives[-1] + sides / 2, batch=9).double()
+    turning = unroll(network.twin, xs.expand(700, -1, -1), record=(name,), edits=network.edits, path="loop").trace[name]
+    by_mean = unit_roles(turning[300:].mean(0)[None], {"side": sides}, labels)
+    numbers["swing carries drive"] = [f"{unit}: {share:.2f}" for unit, share in by_swing.best("drive")]
+    numbers["mean carries side"] = [f"{unit}: {share:.2f}" for unit, share in by_mean.best("side")]
+    text = (
+        "Share of variance explained over 18 runs: of the momentary activity; of the size of a unit's swing, by the "
+        f"drive; and of its mean, by the side, in 9 runs that turn at drive {network.drives[-1]:g}."
+    )
+    figures = {"roles": roles, "swing": by_swing, "mean": by_mean}
+    yield Section("What the units carry", text, numbers, figures)
 
 
 def rhythm_phase(activity: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ direction turn the animal and change its speed, each over doses where it only ri
 
     python scripts/clamp_atlas.py --policy zoo/newt_gru
     python scripts/clamp_atlas.py --policy zoo/newt_lstm --quantity c --world land --drive 2
+    python scripts/clamp_atlas.py --policy zoo/newt_lstm --world land --drive 2 --quantity output --pairs 9-13 8-12
     python scripts/clamp_atlas.py --controller phase --doses 0 0.2 0.4 0.6 0.8
     python scripts/steer.py --policy zoo/newt_gru --edits RUN/levers/left.json
 
@@ -66,7 +67,7 @@ class Args:
     units: str = ""
     """Which units, such as 0:16 or 3,7,12; by default all."""
     pairs: tuple[str, ...] = ()
-    """Pairs of units that are held together, such as 3+17."""
+    """Pairs of units that are held together: 3+17 at the same value, 9-13 the second at the negated value."""
     doses: tuple[float, ...] = ()
     """Values; by default nine, evenly over the range that the quantity is seen to have over all drives."""
     ways: bool = True
@@ -97,7 +98,8 @@ def main(args: Args) -> dict:
     doses = list(args.doses) or default_doses(cell, quantity)
     ways = directions(cell, args.drive, quantity=quantity) if args.ways else {}
     units = parse_units(args.units, quantities(cell)[quantity])
-    held = {"quantity": quantity, "units": units, "pairs": parse_pairs(args.pairs)}
+    held = {"quantity": quantity, "units": units, "pairs": parse_pairs(args.pairs, "+")}
+    held["opposites"] = parse_pairs(args.pairs, "-")
     rows = atlas_rows(cell, doses, **held, ways=ways, way_doses=args.way_doses)
     if args.out:
         check_same(args, doses)
@@ -158,14 +160,19 @@ def parse_units(text: str, width: int) -> list[int] | None:
     return chosen
 
 
-def parse_pairs(texts: Sequence[str]) -> list[tuple[int, int]]:
-    """Read `3+17`."""
+def parse_pairs(texts: Sequence[str], sign: str) -> list[tuple[int, int]]:
+    """Those of pairs such as `3+17` or `9-13` that have this sign.
+
+    >>> parse_pairs(["3+17", "9-13"], "-")
+    [(9, 13)]
+    """
     pairs = []
     for text in texts:
-        match = re.fullmatch(r"\s*(\d+)\s*\+\s*(\d+)\s*", text)
+        match = re.fullmatch(r"\s*(\d+)\s*([-+])\s*(\d+)\s*", text)
         if not match:
-            raise ValueError(f"a pair of units is written 3+17, received {text!r}")
-        pairs.append((int(match.group(1)), int(match.group(2))))
+            raise ValueError(f"a pair of units is written 3+17 or 9-13, received {text!r}")
+        if match.group(2) == sign:
+            pairs.append((int(match.group(1)), int(match.group(3))))
     return pairs
 
 

@@ -37,6 +37,9 @@ def test_every_unit_pair_and_direction_meets_every_dose_and_the_first_row_is_unt
     assert len(rows) == 1 + 5 * 2 + 2 + 2 and torch.isnan(rows[0].hold).all()
     assert rows[1].name == "h[0]" and rows[11].name == "h[1]+h[3]" and rows[11].hold[[1, 3]].tolist() == [-1.0, -1.0]
     assert rows[-1].push.tolist() == [1.0] * 5
+    (_, opposite) = atlas_rows(cell, [0.5], units=[], opposites=[(0, 2)])
+    assert opposite.name == "h[0]-h[2]" and opposite.hold[[0, 2]].tolist() == [0.5, -0.5]
+    assert [edit.value for edit in edit_of(opposite, "h", 0)] == [0.5, -0.5]
     with pytest.raises(ValueError, match="units 0 to 4, received 9"):
         atlas_rows(cell, [0.0], units=[9])
 
