@@ -25,6 +25,7 @@ import tyro
 from stable_baselines3.common.callbacks import BaseCallback
 
 from agents.learner import CHECKPOINT, evaluate
+from agents.q_films import film_agent
 from agents.q_tasks import AGENTS, CONTROLS, REACHED, THRESHOLDS, make_agent, make_task
 from agents.runs import Run, write_atomically
 
@@ -57,6 +58,8 @@ class Args:
     """Seeds that run at the same time."""
     set: dict[str, str] = field(default_factory=dict)
     """Further settings of the learner, NAME VALUE pairs (values as JSON)."""
+    film: bool = False
+    """Film an episode of the best weights of every seed."""
     out: Path | None = None
     """Run folder; by default runs/train_q/<stamp>_seed<k>."""
 
@@ -137,7 +140,10 @@ def train_seed(args: Args, variant: str, seed: int, root: Path) -> dict[str, Any
     cpu = curve.cpu()
     fresh = make_task(args.env, 10, hide=hidden(args, variant))
     final = evaluate(agent, fresh, args.episodes, seed=90_000 + seed)
-    best = evaluate(AGENTS[args.agent].load(folder / "best"), fresh, args.episodes, seed=90_000 + seed)
+    kept = AGENTS[args.agent].load(folder / "best")
+    best = evaluate(kept, fresh, args.episodes, seed=90_000 + seed)
+    if args.film:
+        print(film_agent(kept, args.env, folder / "film.mp4", hide=hidden(args, variant), seed=seed))
     threshold = THRESHOLDS.get(args.env)
     reached = next((row for row in curve.rows if threshold is not None and row[2] >= threshold), None)
     result = {
