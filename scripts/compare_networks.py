@@ -7,7 +7,7 @@ of the first network: seen through a rotation (distance near 0), at twice the fr
 
     python scripts/compare_networks.py                                        # the zoo and the pattern generators
     python scripts/compare_networks.py --train gru lstm elman --seeds 3       # and small networks trained for it
-    python scripts/compare_networks.py --policies zoo/newt_gru runs/learn_motion/latest
+    python scripts/compare_networks.py --policies zoo/newt_gru RUN/gru_1 RUN/gru_2 phase   # folders of learn_motion.py
 
 Writes distances.csv, distances.png and summary.json. Half a minute; a trained network takes about half a minute more,
 is kept in the folder, and is not trained again by the same command with the same --out.
@@ -85,7 +85,8 @@ def main(args: Args) -> dict[str, Any]:
         first = next(iter(courses))
         courses |= {f"{first}, {name}": course for name, course in zip(CONTROLS, controls(courses[first]), strict=True)}
         found = compare_dynamics(list(courses.values()), list(courses), rank=args.rank)
-        told = summary(list(courses), found.matrix.numpy(), args.train) | {"no rhythm": still}
+        kinds = [kind(cells[name]) if name in cells else "" for name in courses]
+        told = summary(list(courses), found.matrix.numpy(), kinds) | {"no rhythm": still}
         with (run.folder / "distances.csv").open("w", newline="") as file:
             table = csv.writer(file)
             table.writerow(["", *courses])
@@ -103,6 +104,11 @@ def load(name: str) -> Cell:
     if name in CONTROLLERS:
         return make_controller(name, Schedule.constant(4.0)).cell
     return load_policy(name)[0]
+
+
+def kind(cell: Cell) -> str:
+    """What sort of network it is: its class, without what wraps a learned one."""
+    return type(getattr(cell, "core", cell)).__name__.removesuffix("Cell")
 
 
 def trained(folder: Path, cell: str, seed: int, args: Args) -> Cell:
@@ -136,21 +142,18 @@ def controls(course: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return course @ rotation, course[::2], course[torch.randperm(len(course), generator=generator)]
 
 
-def summary(names: list[str], matrix: np.ndarray, cells: tuple[str, ...]) -> dict[str, Any]:
-    """Mean distances: to the controls, between seeds of a cell, and between cells."""
+def summary(names: list[str], matrix: np.ndarray, kinds: list[str]) -> dict[str, Any]:
+    """Mean distances: to the controls (of no kind), between networks of a kind, and between kinds."""
     first, told = names[0], {}
     for name in CONTROLS:
         told[f"{first} to itself {name}"] = float(matrix[0, names.index(f"{first}, {name}")])
-    members = {cell: [i for i, name in enumerate(names) if name.rsplit(" ", 1)[0] == cell] for cell in cells}
-    for cell, index in members.items():
-        pairs = [matrix[i, j] for i in index for j in index if j < i]
-        if pairs:
-            told[f"{cell}: between seeds"] = float(np.mean(pairs))
-    across = [matrix[i, j] for a in cells for b in cells if a < b for i in members[a] for j in members[b]]
-    if across:
-        told["between cells"] = float(np.mean(across))
-    real = [i for i, name in enumerate(names) if ", " not in name]
-    told["between all networks"] = float(np.mean([matrix[i, j] for i in real for j in real if j < i]))
+    real = [i for i, name in enumerate(kinds) if name]
+    pairs = [(i, j) for i in real for j in real if j < i]
+    for each in dict.fromkeys(kinds[i] for i in real):
+        within = [matrix[i, j] for i, j in pairs if kinds[i] == kinds[j] == each]
+        if within:
+            told[f"{each}: between networks of this kind"] = float(np.mean(within))
+    told["between kinds"] = float(np.mean([matrix[i, j] for i, j in pairs if kinds[i] != kinds[j]] or [np.nan]))
     return told
 
 

@@ -13,7 +13,7 @@ def test_a_network_is_near_itself_rotated_and_far_from_its_controls(script, tmp_
     near = told["phase to itself rotated"]
     assert near < 0.02
     assert told["phase to itself twice as fast"] > 10 * near and told["phase to itself shuffled"] > 1.0
-    assert near < told["between all networks"] < told["phase to itself shuffled"]
+    assert near < told["between kinds"] < told["phase to itself shuffled"]
     with (tmp_path / "distances.csv").open() as file:
         names, *rows = list(csv.reader(file))
     matrix = torch.tensor([[float(value) for value in row[1:]] for row in rows])
@@ -35,3 +35,14 @@ def test_networks_at_rest_are_left_out_and_too_few_are_refused(script, tmp_path,
     with pytest.raises(ValueError, match="two networks with a rhythm"):
         module.main(module.Args(policies=("phase", "rate"), drive=0.2, steps=120, rows=2, out=tmp_path))
     assert "rate has no rhythm" in capsys.readouterr().out
+
+
+def test_distances_are_told_within_and_between_kinds(script):
+    module = script("compare_networks")
+    names = ["a", "b", "c", "a, rotated", "a, twice as fast", "a, shuffled"]
+    matrix = torch.arange(36.0).reshape(6, 6).numpy()
+    told = module.summary(names, matrix, ["GRU", "GRU", "LSTM", "", "", ""])
+    assert (
+        told["GRU: between networks of this kind"] == matrix[1, 0] and "LSTM: between networks of this kind" not in told
+    )
+    assert told["between kinds"] == (matrix[2, 0] + matrix[2, 1]) / 2 and told["a to itself shuffled"] == matrix[0, 5]
