@@ -115,10 +115,14 @@ def forced() -> Table:
 def draw_forced(table: Table) -> Drawing:
     drawing, (left, right) = axes_of(2)
     lines(left, table.panel("series"), lw=1)
-    label(left, "A step settles at x only with the right alpha", "step", "r", legend=True)
+    label(left, "A step settles at x only with the right alpha", "step", "r")
+    left.set_ylim(-5.5, 9)  # room for the legend above the resonance
+    left.legend(frameon=False, fontsize=8, loc="upper left")
     lines(right, table.panel("gain"))
     right.axhline(1, color="0.8", lw=0.8, zorder=0)
-    label(right, "Gain: 1 at rest, 4.58 at resonance", "frequency, rad per step", "amplitude out / in", legend=True)
+    label(right, "Gain: 1 at rest, 4.58 at resonance", "frequency, rad per step", "amplitude out / in")
+    right.set_ylim(0, 6.5)
+    right.legend(frameon=False, fontsize=8, loc="upper right")
     return drawing
 
 

@@ -98,6 +98,7 @@ def draw_drift(table: Table) -> Drawing:
     lines(right, table.panel("map"))
     right.plot([-1, 1], [-1, 1], color="0.8", lw=0.8)
     label(right, "Fixed points: where the map meets the diagonal", "h now", "h next", legend=True)
+    right.set_xticks([-1, -0.5, 0, 0.5, 1])
     return drawing
 
 
