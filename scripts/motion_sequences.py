@@ -7,8 +7,8 @@ step cycle is it (`phase`, one label per step)? In which order did it rest, walk
 and not the times (`order`, connectionist temporal classification)? How does it move to a score of drives (`score`,
 sequence to sequence)? How would it go on (`continue`, a mixture density fed back)? The joint angles are those of the
 recorded and simulated newt under random scores of drive (`agents.motion`), 25 samples a second, with sensor noise.
-Writes summary.csv and a figure; one to three minutes each on one core. The network without memory (`frame`) stands
-beside.
+Writes summary.csv and a figure, and with `--table FILE` keeps the measures there; about a minute each on one core.
+The network without memory (`frame`) stands beside.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class Args:
     """cpu or cuda"""
     out: Path = Path("runs/motion_sequences")
     """folder for the results"""
+    table: Path | None = None
+    """a CSV file that keeps the measures of all tasks, for example benchmarks/results/motion_sequences.csv"""
     quiet: bool = False
     """print the summary only"""
 
@@ -321,6 +323,8 @@ def main(args: Args) -> list[dict[str, object]]:
         unseen = test.pick(slice(test.us.shape[1] // 2, None))
         found = task.measure(model, unseen, args)
         rows.append({"task": args.task, "cell": name, **found, "cpu_seconds": round(time.process_time() - begun, 1)})
+        if args.table is not None:
+            keep(args.table, args, name, found, rows[-1]["cpu_seconds"])
         told = ", ".join(f"{key} {value:.4g}" for key, value in found.items())
         print(f"{args.task}, {name}: {told} ({done.iterations} batches, {rows[-1]['cpu_seconds']} CPU-s)", flush=True)
         draw(axis, model, unseen, args)
@@ -332,6 +336,19 @@ def main(args: Args) -> list[dict[str, object]]:
     fig.savefig(args.out / f"{args.task}.png", dpi=110)
     plt.close(fig)
     return rows
+
+
+def keep(path: Path, args: Args, cell: str, found: dict[str, float], cpu_seconds: object) -> None:
+    """Put what was measured into a table of all tasks, in place of older measures of the same training."""
+    rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
+    mine = {"task": args.task, "cell": cell, "seed": str(args.seed)}
+    rows = [row for row in rows if {key: row[key] for key in mine} != mine]
+    common = {"iterations": str(args.iterations), "rows": str(args.rows), "cpu_seconds": str(cpu_seconds)}
+    rows += [mine | {"measure": key, "value": f"{value:.4g}"} | common for key, value in found.items()]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def draw(axis, model: Model, test: Sections, args: Args) -> None:
