@@ -44,7 +44,7 @@ from rnn.analysis.sensitivity import follow_push
 from rnn.analysis.similarity import compare_dynamics
 from rnn.analysis.step_map import StepMap, frozen_copy
 from rnn.analysis.sweep import sweep_input
-from rnn.analysis.units import circular_features, dimensionality, unit_roles
+from rnn.analysis.units import UnitRoles, circular_features, dimensionality, unit_roles
 from rnn.cell import Cell
 from rnn.cpg import drive_input
 from rnn.gru import GRUCell
@@ -279,31 +279,34 @@ def exponents(network: Network) -> Iterator[Section]:
 
 def units(network: Network) -> Iterator[Section]:
     """Which units carry phase, side and drive."""
-    drives, turns = torch.tensor([1.6, 2.0, 2.4, 3.4, 4.0, 4.6]), torch.tensor([-0.6, 0.0, 0.6])
-    grid = torch.cartesian_prod(drives, turns)
-    mean, side = grid.T
-    xs = network.input(mean - side / 2, mean + side / 2, batch=len(grid)).double()
-    name = network.cell.activity
-    run = unroll(network.twin, xs.expand(500, -1, -1), record=(name,), edits=network.edits, path="loop")
-    activity = run.trace[name][300:]
-    phase = rhythm_phase(activity)
-    labels = unit_labels(network.cell)
-    roles = unit_roles(activity, {"phase": phase, "side": side, "drive": mean}, labels)
-    numbers = {f"carry {what}": [f"{unit}: {share:.2f}" for unit, share in roles.best(what)] for what in roles.names}
-    swing = (activity.amax(0) - activity.amin(0))[None]
-    by_swing = unit_roles(swing, {"drive": mean}, labels)
-    sides = torch.linspace(-0.8, 0.8, 9)
-    xs = network.input(network.drives[-1] - sides / 2, network.drives[-1] + sides / 2, batch=9).double()
-    turning = unroll(network.twin, xs.expand(700, -1, -1), record=(name,), edits=network.edits, path="loop").trace[name]
-    by_mean = unit_roles(turning[300:].mean(0)[None], {"side": sides}, labels)
-    numbers["swing carries drive"] = [f"{unit}: {share:.2f}" for unit, share in by_swing.best("drive")]
-    numbers["mean carries side"] = [f"{unit}: {share:.2f}" for unit, share in by_mean.best("side")]
-    text = (
-        "Share of variance explained over 18 runs: of the momentary activity; of the size of a unit's swing, by the "
-        f"drive; and of its mean, by the side, in 9 runs that turn at drive {network.drives[-1]:g}."
+    name, labels, last = network.cell.activity, unit_labels(network.cell), network.drives[-1]
+
+    def settled(left: Tensor, right: Tensor) -> Tensor:
+        xs = network.input(left, right, batch=len(left)).double()
+        run = unroll(network.twin, xs.expand(600, -1, -1), record=(name,), edits=network.edits, path="loop")
+        return run.trace[name][300:]
+
+    sides = torch.linspace(-1.6, 1.6, 9)
+    turning = settled(last - sides / 2, last + sides / 2)
+    drives = torch.tensor([1.6, 1.8, 2.0, 2.2, 2.4, 3.4, 3.7, 4.0, 4.3, 4.6])
+    driven = settled(drives, drives)
+    swing = driven.amax(0) - driven.amin(0)
+    parts = {
+        "phase": unit_roles(turning, {"phase": rhythm_phase(turning)}, labels),
+        "side": unit_roles(turning, {"side": sides}, labels),
+        "drive": unit_roles(driven, {"drive": drives}, labels),
+        "drive, by swing": unit_roles(swing[None], {"drive": drives}, labels),
+    }
+    join = lambda field: torch.cat([getattr(part, field) for part in parts.values()], 1)
+    roles = UnitRoles(
+        tuple(parts), tuple(labels), join("explained"), join("information"), parts["phase"].preferred_phase
     )
-    figures = {"roles": roles, "swing": by_swing, "mean": by_mean}
-    yield Section("What the units carry", text, numbers, figures)
+    numbers = {f"carry {what}": [f"{unit}: {share:.2f}" for unit, share in roles.best(what)] for what in roles.names}
+    text = (
+        f"Share of variance explained: of the activity by phase and by side, in 9 runs that turn at drive {last:g}; "
+        "and by the drive, in 10 runs; of the size of a unit's swing, by the drive."
+    )
+    yield Section("What the units carry", text, numbers, {"roles": roles})
 
 
 def rhythm_phase(activity: Tensor) -> Tensor:

@@ -132,7 +132,8 @@ def draw_cliff(table: Table) -> Drawing:
     right.pcolormesh(np.linspace(3, 7, 80), np.linspace(-4, -1, 80), loss, cmap="Greys", shading="nearest")
     lines(right, table.panel("paths"), ".-", ms=3, lw=1)
     right.set(xlim=(3, 7), ylim=(-4, -1))
-    label(right, "The cliff in (w, b), and two ways down", "w", "b", legend=True)
+    label(right, "The cliff in (w, b), and two ways down", "w", "b")
+    right.legend(fontsize=8, loc="upper right")  # framed, as it lies on the dark side
     return drawing
 
 
