@@ -223,7 +223,7 @@ def monotone(
         doses = {i: rows[i].dose for i in index}
         if rows[index[0]].push is not None and 0.0 not in doses.values():
             doses[0] = 0.0
-        index = sorted(doses, key=lambda i, doses=doses: doses[i])
+        index = sorted(doses, key=doses.__getitem__)
         best: list[int] = []
         for sign in (1, -1):
             current: list[int] = []

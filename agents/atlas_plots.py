@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib.colors
 import numpy as np
@@ -43,7 +44,7 @@ def draw_maps(file: Path, names: list[str], doses: list[float], grid: Measured, 
     )
     figure, axes = _figure(1, len(panels), (14, max(3.0, 0.13 * len(names) + 1.2)), sharey=True)
     for axis, (name, title, colours, limit) in zip(axes, panels, strict=True):
-        bounds = {} if limit is None else {"vmin": -limit, "vmax": limit}
+        bounds: dict[str, Any] = {} if limit is None else {"vmin": -limit, "vmax": limit}
         image = axis.imshow(grid[name][order], aspect="auto", cmap=colours, interpolation="nearest", **bounds)
         figure.colorbar(image, ax=axis, shrink=0.8, location="bottom", label=title)
         axis.set_xticks(range(0, len(doses), 2), [f"{d:.2g}" for d in doses[::2]])
@@ -106,7 +107,7 @@ def _grid(rows: Sequence[Row], measured: Measured) -> tuple[list[str], list[floa
     return names, doses, {name: v.reshape(len(names), len(doses), *v.shape[1:]) for name, v in measured.items()}
 
 
-def _figure(rows: int, columns: int, size: tuple[float, float], **options: bool) -> tuple[Figure, list[Axes]]:
+def _figure(rows: int, columns: int, size: tuple[float, float], **options: Any) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False, **options).flat)

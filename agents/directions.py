@@ -7,12 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agents.imitation import free_run
 from rnn.cell import Cell
 from rnn.model import pack, unpack
 from rnn.unroll import unroll
 
-__all__ = ["directions", "drive_push"]
+__all__ = ["directions", "drive_push", "driven"]
 
 SETTLE = 300
 """Steps after which a run from rest has settled: 3 s, ten cycles swimming."""
@@ -65,13 +64,23 @@ def drive_push(cell: Cell, along: Drives, high: Drives, low: Drives, *, quantity
     """
     ends = torch.tensor([high, low])
     if quantity not in getattr(cell.initial_state(1), "_fields", ()):
-        means = free_run(cell, ends, SETTLE + steps, record=(quantity,)).trace[quantity][SETTLE:].mean(0)
+        means = driven(cell, ends, SETTLE + steps, record=(quantity,)).trace[quantity][SETTLE:].mean(0)
     else:
         states = _orbit(cell, torch.tensor(along), steps)
         x = torch.stack([_input(cell, end) for end in ends]).repeat_interleave(len(states), 0)
         run = unroll(cell, x[None], unpack(cell, states.repeat(2, 1)), record=(quantity,))
         means = run.trace[quantity][0].unflatten(0, (2, -1)).mean(1)
     return means[0] - means[1]
+
+
+@torch.no_grad()
+def driven(cell: Cell, drives: Tensor, steps: int, **options: Any) -> Any:
+    """A run of any cell that reads drives, under constant ones [B, 3] (left, right, limb offset).
+
+    Args:
+        options: of `rnn.unroll`.
+    """
+    return unroll(cell, torch.stack([_input(cell, row) for row in drives]).expand(steps, -1, -1), **options)
 
 
 def _input(cell: Cell, drives: Tensor) -> Tensor:
@@ -82,7 +91,7 @@ def _input(cell: Cell, drives: Tensor) -> Tensor:
 def _orbit(cell: Cell, drives: Tensor, steps: int) -> Tensor:
     """Packed states [T, S] of a settled run."""
     x = _input(cell, drives)[None]
-    state: Any = free_run(cell, drives[None], SETTLE).state
+    state: Any = driven(cell, drives[None], SETTLE).state
     states = []
     for _ in range(steps):
         _, state = cell(x, state)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from agents.imitation import free_run
+from agents.directions import driven
 from rnn.cell import Cell
 from rnn.edits import Edit, Lesion, Noise, Patch
 
@@ -38,7 +38,7 @@ class Operation:
 def busiest_units(cell: Cell, drive: float, count: int) -> list[int]:
     """The units that swing most in a settled free run, most first."""
     drives = torch.tensor([[drive, drive, 0.0]])
-    course = free_run(cell, drives, SETTLE + 200, record=(cell.activity,)).trace[cell.activity][SETTLE:, 0]
+    course = driven(cell, drives, SETTLE + 200, record=(cell.activity,)).trace[cell.activity][SETTLE:, 0]
     return course.std(0).argsort(descending=True)[:count].tolist()
 
 
@@ -59,7 +59,7 @@ def state_patches(cell: Cell, left: float, right: float, start: int, stop: int) 
             f"the state of this network has no h or c to be played into another, only {type(state).__name__}"
         )
     drives = torch.tensor([[left, right, 0.0]])
-    trace = free_run(cell, drives, SETTLE + stop - start, record=names).trace
+    trace = driven(cell, drives, SETTLE + stop - start, record=names).trace
     return [Patch(name, trace[name][SETTLE:, 0].numpy(), steps=slice(start, stop)) for name in names]
 
 

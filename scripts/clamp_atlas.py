@@ -37,9 +37,8 @@ from tqdm import tqdm
 from agents.atlas import MEASURES, Row, atlas_rows, best_levers, edit_of, monotone, reach, run_rows
 from agents.atlas_plots import draw
 from agents.controller import NetworkController, make_controller
-from agents.directions import directions
+from agents.directions import directions, driven
 from agents.experiment import make_worlds
-from agents.imitation import free_run
 from agents.learned import make_learned
 from agents.policy_zoo import find_policy
 from agents.runs import Run, load_traces
@@ -133,7 +132,7 @@ def maker(args: Args) -> Any:
 def default_doses(cell: Any, quantity: str) -> list[float]:
     """Nine values over what the quantity reaches at drives of 1 to 5."""
     levels = torch.linspace(1.0, 5.0, 9)
-    seen = free_run(cell, torch.stack([levels, levels, 0 * levels], 1), 500, record=(quantity,)).trace[quantity][200:]
+    seen = driven(cell, torch.stack([levels, levels, 0 * levels], 1), 500, record=(quantity,)).trace[quantity][200:]
     low, high = float(seen.min()), float(seen.max())
     if low < 0 < high:
         low, high = -max(-low, high), max(-low, high)

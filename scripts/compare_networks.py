@@ -29,7 +29,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from agents.controller import CONTROLLERS, make_controller
-from agents.imitation import Imitation, build_cell, free_run, imitate
+from agents.directions import driven
+from agents.imitation import Imitation, build_cell, imitate
 from agents.motion import Motion
 from agents.policy_zoo import load_policy, policies, save_policy
 from agents.runs import Run
@@ -127,10 +128,10 @@ def watched(cell: Cell, args: Args) -> Tensor:
     """Activity [T, B, n] of settled runs that are kicked by noise of a tenth of each unit's swing, then left alone."""
     drives = torch.tensor([[args.drive, args.drive, 0.0]]).expand(args.rows, 3)
     settle = 400
-    quiet = free_run(cell, drives[:1], settle, record=(cell.activity,)).trace[cell.activity][-100:]
+    quiet = driven(cell, drives[:1], settle, record=(cell.activity,)).trace[cell.activity][-100:]
     std = 0.1 * np.ptp(quiet[:, 0].numpy(), axis=0)[None]
     kick = [Noise(cell.activity, std=std, seed=1, steps=slice(settle, settle + 5))]
-    run = free_run(cell, drives, settle + 5 + args.steps, record=(cell.activity,), edits=kick)
+    run = driven(cell, drives, settle + 5 + args.steps, record=(cell.activity,), edits=kick)
     return run.trace[cell.activity][settle + 5 :]
 
 

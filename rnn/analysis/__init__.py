@@ -9,10 +9,10 @@ are), and returns a small frozen result that draws itself: `result.plot("figure.
 | is it chaotic, periodic, at rest? | `lyapunov.lyapunov_exponents(cell, x)` |
 | where can it rest, how stably? | `fixed_points.fixed_points(cell, starts, x)` |
 | which rhythm, do pushes fade, what shifts its phase? | `limit_cycles.limit_cycle(cell, x)` |
-| where do rests and rhythms appear as a number changes? | `bifurcation.continue_branch(Family(cell, "input[0]"), s, a, b)` |
+| where do rests and rhythms appear as a number changes? | `bifurcation.continue_branch(family, s, a, b)` |
 | over which drives does it oscillate? | `sweep.sweep_input(cell, xs, values)` |
 | does it forget how it began? | `sensitivity.follow_push(cell, x)` |
-| where is its error surface steep, stiff or sloppy? | `cliff.error_surface`, `curvature.hessian_spectrum(cell, xs, loss)` |
+| where is the error surface steep or stiff? | `cliff.error_surface`, `curvature.hessian_spectrum(cell, xs, loss)` |
 | which input, when, does an answer rest on? | `relevance.layerwise_relevance`, `integrated_gradients`, `occlusion` |
 | which units carry what, in how many dimensions? | `units.unit_roles(activity, quantities)`, `units.dimensionality` |
 | are two networks alike? | `similarity.compare_dynamics([a, b])` |
