@@ -205,7 +205,7 @@ def nfq_rows(data: dict[str, Any]) -> list[str]:
             for n, row in data["rows"].items()
         ]
         note = f"A random episode lasts {data['steps_per_random_episode']:.1f} steps (paper: about 6). "
-        return [*head, *body, "", note + f"{data['cpu_seconds']} CPU-s for all."]
+        return [*head, *body, "", note + f"The call that finished it took {data['cpu_seconds']} CPU-s."]
     paper = data["paper"]
     target = paper.get("steps_to_goal", paper.get("cost"))
     episodes = [f[0] for f in data["first_success"] if f]

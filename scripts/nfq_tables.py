@@ -11,6 +11,7 @@ best in rollouts apart from the test (the paper does not say which one it report
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ import tyro
 
 from agents.nfq import NFQ, NFQConfig
 from agents.nfq_trials import balance, greedy_episodes, random_episodes, trials
-from agents.runs import Run
+from agents.runs import Run, write_atomically
 from agents.value_iteration import GridValues
 from sim.nfq_tasks import CartPoleRegulator, MountainCar, Pole, Task
 
@@ -71,7 +72,7 @@ def main(args: Args) -> dict[str, Any]:
     run = Run(args.out, args) if args.out else Run.new("nfq_tables", args, seed=args.seed)
     with run:
         started = time.process_time()
-        result = {1: pole_table, 2: growing_table, 3: growing_table}[args.table](args)
+        result = pole_table(args, run.folder / "rows.json") if args.table == 1 else growing_table(args)
         result.update(paper=PAPER[args.table], runs=args.runs, cpu_seconds=round(time.process_time() - started, 1))
         run.save_json(f"table{args.table}.json", result)
         draw(result, args.table, run.folder / "tables.png")
@@ -85,12 +86,15 @@ def settings(args: Args, **defaults: Any) -> NFQConfig:
     return NFQConfig(hidden=args.hidden, refit=args.refit, **{**defaults, **chosen})
 
 
-def pole_table(args: Args) -> dict[str, Any]:
-    """Table 1: how many of the runs balance in all test episodes for 300 s, from random data alone."""
+def pole_table(args: Args, store: Path) -> dict[str, Any]:
+    """Table 1: how many of the runs balance in all test episodes for 300 s, from random data alone.
+
+    Rows that stand in `store`, from a run with the same arguments that was interrupted, are not computed again.
+    """
     task, steps = Pole(), 3000
     config = settings(args, gamma=0.98, epochs=60)  # the paper: 0.95, "several hundred"
-    rows = {}
-    for episodes in args.episodes:
+    rows = {int(n): row for n, row in json.loads(store.read_text()).items()} if store.is_file() else {}
+    for episodes in [n for n in args.episodes if n not in rows]:
         rng = np.random.default_rng([args.seed, episodes])
         nfq = NFQ(2, len(task.forces), config, members=args.runs, seed=args.seed)
         for member in range(args.runs):
@@ -114,6 +118,7 @@ def pole_table(args: Args) -> dict[str, Any]:
             "chosen": int((select.min(1) >= steps).sum()),
             "chosen_mean_s": round(float(select.mean()) * task.dt, 1),
         }
+        write_atomically(store, json.dumps(rows).encode())
         print(f"{episodes} random episodes: {rows[episodes]}", flush=True)
     return {"rows": rows, "steps_per_random_episode": rows[args.episodes[-1]]["transitions"] / args.episodes[-1]}
 
