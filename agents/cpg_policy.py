@@ -137,8 +137,10 @@ class OscillatorGait:
         dt: control step, s.
         angles: places of the joint angles in an observation.
         velocities: places of the joint velocities.
-        heading: place of the heading; None where it is not observed.
+        heading: place of the heading; None where it is not observed, or not to be used.
         frequency: range of frequencies, Hz.
+        feedback: whether joint angles reach the oscillators; without them and without heading it is an oscillator and
+            a spring and damper, nothing more.
 
     >>> gait = OscillatorGait(2, 0.04, angles=(1, 2), velocities=(6, 7))
     >>> controller = gait.controller(np.full((5, gait.space.size), 0.5))
@@ -156,6 +158,7 @@ class OscillatorGait:
         velocities: Sequence[int],
         heading: int | None = None,
         frequency: tuple[float, float] = (0.2, 3.0),
+        feedback: bool = True,
     ):
         self.joints, self.dt = joints, dt
         self.angles, self.velocities, self.heading = list(angles), list(velocities), heading
@@ -166,7 +169,7 @@ class OscillatorGait:
                 "lag": (Range(-math.pi, math.pi, "angle"), joints - 1),
                 "stiffness": (Range(0.2, 20.0, "log"), 1),
                 "damping": (Range(0.01, 2.0, "log"), 1),
-                "feedback": (Range(-5.0, 5.0), 1),
+                **({"feedback": (Range(-5.0, 5.0), 1)} if feedback else {}),
                 **({} if heading is None else {"steer": (Range(-1.0, 1.0), 1)}),
             }
         )
@@ -215,7 +218,7 @@ class GaitController:
         gait, obs = self.gait, np.asarray(obs)
         q = torch.as_tensor(obs[:, gait.angles], dtype=torch.float32)
         speed = torch.as_tensor(obs[:, gait.velocities], dtype=torch.float32)
-        pull = self.values["feedback"] * q
+        pull = self.values["feedback"] * q if "feedback" in self.values else torch.zeros_like(q)
         x = torch.cat([torch.ones(len(q), 4), pull, -pull], 1)
         y, state = self.cell(x, state, self._tap)
         target = y[:, : gait.joints] - y[:, gait.joints :]

@@ -46,7 +46,7 @@ def write(rows: list[dict[str, Any]], out: Path) -> None:
     lines = [
         "# Open-loop prediction",
         "",
-        "Horizon: time until the error first exceeds 0.4 deviations, in natural periods, median (and lowest tenth) over",
+        "Horizon: time until the error first exceeds 0.4 deviations, in natural periods, median (lowest tenth) over",
         "held-out episodes under random pushes; mean, and range of the medians, over seeds.",
         "",
         "| task | model | seeds | horizon, periods | range | tenth | error after 1, 10, 100 steps | CPU-s |",

@@ -48,7 +48,7 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
     lines = [
         "# A world model of the salamander",
         "",
-        f"{len(runs)} seed(s). Open loop over 2 s after 1 s of measurement, held-out runs under random drives; joints in",
+        f"{len(runs)} seed(s). Open loop over 2 s after 1 s measured, held-out runs under random drives; joints in",
         "units of their deviation (root mean square over the 2 s, and at their end), the rest medians at the end.",
         "",
         "| world | model | joints | at 2 s | position, BL | heading, deg | travelled, BL |",

@@ -17,6 +17,7 @@ import csv
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -29,7 +30,11 @@ from agents.evolution import evolve
 from agents.mujoco_batch import ForwardBatch
 from agents.runs import Run
 
-SWIMMER = OscillatorGait(2, 0.04, angles=(1, 2), velocities=(6, 7), heading=0)
+PLACES: dict[str, Any] = {"angles": (1, 2), "velocities": (6, 7)}
+GAITS = {
+    "feedback": OscillatorGait(2, 0.04, **PLACES, heading=0),
+    "oscillator": OscillatorGait(2, 0.04, **PLACES, feedback=False),
+}
 
 
 @dataclass
@@ -38,6 +43,8 @@ class Args:
     """Folder of the run."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     """One evolution each."""
+    controller: str = "feedback"
+    """"feedback" (oscillators that feel joint angles and heading), or "oscillator" (oscillators, spring and damper)."""
     population: int = 12
     """Candidates per generation."""
     short: int = 10
@@ -56,15 +63,15 @@ class Args:
 
 def main(args: Args) -> list[dict[str, float]]:
     torch.set_num_threads(1)
-    rows = []
+    rows, gait = [], GAITS[args.controller]
     with Run(args.out, args) as run:
         for seed in args.seeds:
             began = time.process_time()
             unit, generations = learn(args, seed)
             cpu = time.process_time() - began
-            plain = judge(unit, args.episodes)
+            plain = judge(gait, unit, args.episodes)
             disturbed = ForwardBatch("Swimmer-v5", args.episodes, noise=0.1, delay=5)
-            noisy = gait_returns(SWIMMER, disturbed, unit, 1000, seed=54321)
+            noisy = gait_returns(gait, disturbed, unit, 1000, seed=54321)
             row = {
                 "seed": seed,
                 "mean": plain.mean(),
@@ -73,7 +80,7 @@ def main(args: Args) -> list[dict[str, float]]:
                 "generations": generations,
                 "cpu_seconds": cpu,
             }
-            row |= {f"{k}.{i}": v for k, vs in SWIMMER.space.decode(unit[None]).items() for i, v in enumerate(vs[0])}
+            row |= {f"{k}.{i}": v for k, vs in gait.space.decode(unit[None]).items() for i, v in enumerate(vs[0])}
             rows.append({k: round(float(v), 3) for k, v in row.items()})
             run.log(**rows[-1])
             run.save_json(f"gait_seed{seed}.json", {"unit": unit.tolist()})
@@ -87,13 +94,13 @@ def main(args: Args) -> list[dict[str, float]]:
 
 def learn(args: Args, seed: int) -> tuple[np.ndarray, int]:
     """The mean of the last generation, in the unit cube."""
-    settings = {"noise": args.noise, "delay": args.delay}
+    settings, gait = {"noise": args.noise, "delay": args.delay}, GAITS[args.controller]
     if args.start == "stated":
         stated = dict(frequency=1.0, amplitude=0.8, lag=1.5, stiffness=2.0, damping=0.1, feedback=0.0, steer=0.0)
-        start = SWIMMER.space.encode(stated)
+        start = gait.space.encode(stated)
     else:
-        draws = np.random.default_rng(seed).random((64, SWIMMER.space.size))
-        first = gait_returns(SWIMMER, ForwardBatch("Swimmer-v5", 64, **settings), draws, 150, seed=seed)
+        draws = np.random.default_rng(seed).random((64, gait.space.size))
+        first = gait_returns(gait, ForwardBatch("Swimmer-v5", 64, **settings), draws, 150, seed=seed)
         start = draws[first.argmax()]
     env = ForwardBatch("Swimmer-v5", args.population, **settings)
     counter = iter(range(args.short + args.long))
@@ -101,16 +108,16 @@ def learn(args: Args, seed: int) -> tuple[np.ndarray, int]:
     def score(candidates: np.ndarray) -> np.ndarray:
         generation = next(counter)
         steps = 400 if generation < args.short else 1000
-        return gait_returns(SWIMMER, env, candidates, steps, seed=1000 * seed + generation) / steps
+        return gait_returns(gait, env, candidates, steps, seed=1000 * seed + generation) / steps
 
     found = evolve(score, start, sigma=0.15, population=args.population, generations=args.short + args.long, seed=seed)
     return found.mean, len(found.scores)
 
 
-def judge(unit: np.ndarray, episodes: int) -> np.ndarray:
+def judge(gait: OscillatorGait, unit: np.ndarray, episodes: int) -> np.ndarray:
     """Returns of whole episodes in `gymnasium.make("Swimmer-v5")`."""
     env = SyncVectorEnv([lambda: gymnasium.make("Swimmer-v5")] * episodes, autoreset_mode=AutoresetMode.SAME_STEP)
-    return gait_returns(SWIMMER, env, unit, 1000, seed=12345)
+    return gait_returns(gait, env, unit, 1000, seed=12345)
 
 
 if __name__ == "__main__":
