@@ -19,7 +19,10 @@ from rnn.system import Blueprint, System
 
 __all__ = ["identify_oscillators"]
 
-PERIODS = 7  # of the slowest mode, in the first, short sections
+PERIODS = 2.5  # of the slowest mode, in the first, short sections: longer ones lose a nonlinear system's phase
+SHORTEST = 30  # samples of the first sections
+LONGER = 4  # times so long are the next sections,
+JUMP = 1.5  # unless the error then rises by more than this: sections of half that growth come first
 LONGEST = 1000  # samples of the last sections of a forced record
 QUICK = 16_000  # samples used until the last stage
 HELD_OUT = 8_000  # samples of each held-out record that are simulated
@@ -38,6 +41,7 @@ def identify_oscillators(
     most: int = 3,
     method: str | None = None,
     degree: int | None = None,
+    hold: str | None = None,
     spring: str = "cubic",
     substeps: int = 2,
     samples: int = 70_000,
@@ -48,15 +52,17 @@ def identify_oscillators(
 ) -> tuple[System, dict[str, Any]]:
     """Fit nonlinear oscillators to records: frequencies from linear poles, then free-run errors, short sections first.
 
-    One oscillator (or as many modes as there are outputs) is fitted, with both discretisations and a linear and a
-    cubic readout; what simulates held-out data best stays. Further oscillators are grown from the fitted ones with a
-    readout of zero while they help.
+    One oscillator (or as many modes as there are outputs) is fitted: linear ones first, then with nonlinear springs of
+    their own, and several with springs that join them and feel what is measured. Then the drive between samples, the
+    discretisation and a cubic readout are tried; what simulates held-out data best stays. Further oscillators are
+    grown from the fitted ones with a readout of zero while they help.
 
     Args:
         records: training records, of any size; a fifth is held out for the choices and used again in the end.
         window: samples of a new record from which its initial state may be found.
         oscillators: how many; None to find out, up to `most`.
-        method, degree: discretisation and degree of the readout; None to find out.
+        method, degree, hold: discretisation, degree of the readout and drive between samples (see `OscillatorCell`);
+            None to find out.
         spring, substeps: see `rnn.oscillator`.
         samples: training samples used in the last stage.
         choose: hold data out to choose among models; otherwise one is fitted to everything, as said by the settings.
@@ -73,13 +79,13 @@ def identify_oscillators(
     train, valid = split(scaled)
     if not choose:
         search = _Search(scaled, [], window, samples, substeps, spring, device, log)
-        best = search.plain(oscillators or 1, method or "symplectic", degree or 1)
+        best = search.plain(oscillators or records[0].sizes[1], method or "symplectic", degree or 1, hold or "line")
         notes = {"frequencies_hz": _hertz(best.cell), "damping_ratios": best.cell.zeta.tolist()}
         blueprint = search.blueprint(best, records[0].sizes)
         return System(best, blueprint, scaling, records[0].dt, window), notes
     search = _Search(train, valid, window, samples, substeps, spring, device, log)
     first = oscillators or max(1, records[0].sizes[1] if records[0].sizes[1] > 1 else 1)
-    best = search.first(min(first, most) if oscillators is None else first, method, degree)
+    best = search.first(min(first, most) if oscillators is None else first, method, degree, hold)
     while oscillators is None and best.cell.hidden_size < most:
         if search.error(best) < GOOD:
             break
@@ -116,12 +122,14 @@ class _Search:
         self.kept: list[Model] = []  # an id stays unique while its model lives
         self.free: dict[int, tuple[str, ...]] = {}  # by id: what may be fitted, where that is not everything
 
-    def build(self, modes: Sequence[Mode], method: str, degree: int, hold: str = "line") -> Model:
+    def build(
+        self, modes: Sequence[Mode], method: str, degree: int, hold: str = "line", coupled: bool = False
+    ) -> Model:
         cell = OscillatorCell(
             self.I, len(modes), dt=self.dt, frequency=[m.frequency for m in modes],
             damping=[min(max(m.zeta, 1e-3), 20.0) for m in modes], self_exciting=True,
             spring=self.spring, method=method, substeps=self.substeps, hold=hold,
-            moving=self.moving,
+            moving=self.moving, coupled=coupled,
         )  # fmt: skip
         model = Model(cell, self.O, degree=degree).double().to(self.device)
         self.kept.append(model)
@@ -133,19 +141,22 @@ class _Search:
                 cell.weight.copy_(torch.randn(n, self.I) / n)
             model.readout.C.zero_()
             model.readout.C[:, :n] = 1.0 if self.O == 1 else torch.randn(self.O, n)
+            if coupled:
+                self._feel_outputs(model)
         return model
 
-    def lengths(self, modes: Sequence[Mode], records: Sequence[Record]) -> list[int]:
-        """Section lengths from a few periods of the slowest mode to whole records (unforced) or long sections."""
+    def _feel_outputs(self, model: Model) -> None:
+        """Let the springs feel what is measured: their mixtures E start as the readout of the displacements."""
+        n = min(self.O, model.cell.hidden_size)
+        model.cell.E[:n] = model.readout.C[:n, : model.cell.hidden_size]
+
+    def span(self, modes: Sequence[Mode], records: Sequence[Record]) -> tuple[int, int]:
+        """Lengths of the first sections, some periods of the slowest mode, and of the last: whole records (unforced)
+        or long sections."""
         longest = max(len(r) for r in records)
         last = longest if self.unforced else min(longest, LONGEST)
         period = 1 / (min(m.frequency for m in modes) * self.dt)
-        length = int(min(max((2 if self.unforced else PERIODS) * period, 30), last))
-        lengths = [length]
-        while lengths[-1] < last:
-            factor = 2 if self.unforced else 4
-            lengths.append(factor * lengths[-1] if 1.5 * factor * lengths[-1] < last else last)
-        return lengths
+        return int(min(max(PERIODS * period, SHORTEST), last)), last
 
     def sections(self, records: Sequence[Record], length: int, samples: int) -> Sections:
         """Sections spread evenly over the records, of so many samples in all."""
@@ -158,59 +169,91 @@ class _Search:
         return sections.pick(rows).to(self.device)
 
     def refine(
-        self, model: Model, records=None, *, last_only=False, quick=False, iterations=12, tolerance=2e-3
+        self,
+        model: Model,
+        records=None,
+        *,
+        first_only=False,
+        last_only=False,
+        quick=False,
+        iterations=12,
+        tolerance=2e-3,
     ) -> float:
-        """Least squares on longer and longer sections; the last cost."""
+        """Least squares on longer and longer sections, or on the first or last of them only; the last cost."""
         records = records or self.train
         cell = model.cell
-        modes = [Mode(f, 0.0) for f in _hertz(cell)]
-        lengths = self.lengths(modes, records)
+        first, last = self.span([Mode(f, 0.0) for f in _hertz(cell)], records)
         free = self.free.get(id(model), ("",))
         names = [name for name, _ in model.named_parameters() if any(part in name for part in free)]
-        cost = math.inf
-        for i, length in enumerate(lengths[-1:] if last_only else lengths):
-            final = last_only or i == len(lengths) - 1
-            sections = self.sections(records, length, self.samples if final and not quick else QUICK)
+        before, cost, length, growth = 0, math.inf, last if last_only else first, LONGER
+        while True:
+            sections = self.sections(records, length, self.samples if length == last and not quick else QUICK)
+            kept = {name: model.get_parameter(name).detach().clone() for name in names}
             try:
-                begin = Sections(*(part[: lengths[0]] for part in sections))
+                begin = Sections(*(part[: before or first] for part in sections))
                 states = fit_least_squares(model, begin, names=[], iterations=15).states
                 found = fit_least_squares(
                     model, sections, names=names, states=states, iterations=iterations, tolerance=tolerance
                 )
+                new = found.cost
+                self.log(
+                    f"{cell.hidden_size} oscillator(s), {cell.method}, sections of {length} x {sections.us.shape[1]}: "
+                    f"error {math.sqrt(found.history[0]):.4g} -> {math.sqrt(new):.4g} of std ({found.stopped})"
+                )
             except ValueError:  # not finite from this start
-                return math.inf
-            cost = found.cost
-            self.log(
-                f"{cell.hidden_size} oscillator(s), {cell.method}, sections of {length} x {sections.us.shape[1]}: "
-                f"error {math.sqrt(found.history[0]):.4g} -> {math.sqrt(cost):.4g} of std ({found.stopped})"
-            )
-        return cost
+                new = math.inf
+            if before and growth > 1.3 and free != LINEAR and not new <= JUMP**2 * cost:
+                growth = math.sqrt(growth)
+                with torch.no_grad():
+                    for name, value in kept.items():
+                        model.get_parameter(name).copy_(value)
+            else:
+                cost, before, growth = new, length, LONGER
+            if before == last or first_only or not math.isfinite(cost):
+                return cost
+            length = min(max(int(growth * before), before + 1), last)
+            length = last if 1.3 * length > last else length
 
-    def plain(self, number: int, method: str, degree: int) -> Model:
-        """One model, short sections first, nothing chosen."""
-        model = self.build(find_modes(self.train, number) or [Mode(0.05 / self.dt, 0.1)], method, degree)
-        self.refine(model)
-        return model
-
-    def first(self, number: int, method: str | None, degree: int | None) -> Model:
-        """The simplest of several models of so many oscillators that is nearly as good as the best of them."""
+    def modes(self, number: int) -> list[Mode]:
+        """So many modes of the training records, faster ones where they show too few."""
         modes = find_modes(self.train, number) or [Mode(0.05 / self.dt, 0.1)]
         while len(modes) < number:
             modes.append(Mode(modes[-1].frequency * 1.7, 0.2))
+        return modes
+
+    def plain(self, number: int, method: str, degree: int, hold: str) -> Model:
+        """One model, short sections first, nothing chosen; several oscillators are joined, and linear first."""
+        model = self.build(self.modes(number), method, degree, hold)
+        if number > 1:
+            self.free[id(model)] = LINEAR
+            self.refine(model, quick=True, first_only=True)
+            model = self.like(model, number, method, degree, coupled=True)
+        self.refine(model)
+        return model
+
+    def first(self, number: int, method: str | None, degree: int | None, hold: str | None) -> Model:
+        """The simplest of several models of so many oscillators that is nearly as good as the best of them."""
+        modes = self.modes(number)
         kind, power = method or "symplectic", degree or 1
-        linear = self.build(modes, kind, power)
+        linear = self.build(modes, kind, power, hold or "line")
         self.free[id(linear)] = LINEAR
+        self.refine(linear, quick=True, first_only=True)
+        starts = [self.like(linear, number, kind, power)]
+        if number > 1:
+            starts.append(self.like(linear, number, kind, power, coupled=True))
+        costs = [self.refine(start, quick=True) for start in starts]
         self.refine(linear, quick=True)
-        bent, straight = self.like(linear, number, kind, power), self.build(modes, kind, power)
-        costs = [self.refine(bent, last_only=True, quick=True), self.refine(straight, quick=True)]
-        base = bent if costs[0] <= costs[1] else straight
+        if not min(costs) < GOOD**2:
+            starts.append(self.build(modes, kind, power, hold or "line"))
+            costs.append(self.refine(starts[-1], quick=True))
+        base = starts[costs.index(min(costs))]
         candidates = [base]
-        for hold in ("now", "before") if not self.unforced else ():
-            candidates.append(self.like(base, number, kind, power, hold=hold))
+        for other in ("now", "before") if not self.unforced and hold is None else ():
+            candidates.append(self.like(base, number, kind, power, hold=other))
             self.refine(candidates[-1], last_only=True, quick=True)
         base = min(candidates, key=self.error)
         if base.cell.hold != linear.cell.hold:
-            linear = self.like(linear, number, kind, power, hold=base.cell.hold)
+            linear = self.like(linear, number, kind, power, hold=base.cell.hold, coupled=False)
             self.free[id(linear)] = LINEAR
             self.refine(linear, last_only=True, quick=True)
         candidates = [linear, base]
@@ -222,16 +265,23 @@ class _Search:
         return next(model for model in candidates if self.error(model) <= SIMPLER * best)
 
     def like(
-        self, model: Model, number: int, method: str, degree: int, mode: Mode | None = None, hold: str | None = None
-    ) -> Model:
+        self, model: Model, number: int, method: str, degree: int, mode: Mode | None = None, hold: str | None = None,
+        coupled: bool | None = None,
+    ) -> Model:  # fmt: skip
         """A model of `number` oscillators that does what `model` does: its own ones first, readouts of others zero."""
         old: OscillatorCell = model.cell
         modes = [Mode(f, z) for f, z in zip(_hertz(old), old.zeta.tolist(), strict=True)]
         extra = [mode or Mode(0.05 / self.dt, 0.1)] * (number - len(modes))
-        new = self.build([*modes, *extra], method, degree, hold or old.hold)
+        joined = old.coupled if coupled is None else coupled
+        new = self.build([*modes, *extra], method, degree, hold or old.hold, joined)
         n = old.hidden_size
         with torch.no_grad():
             for name, p in new.cell.named_parameters():
+                if name in ("K", "E"):
+                    if old.coupled:
+                        p.copy_(torch.eye(number) if name == "E" else torch.zeros(number, number))
+                        p[:n, :n] = old.get_parameter(name)
+                    continue
                 if name not in ("log_omega", "raw_zeta"):
                     p.zero_() if name != "weight" else p.fill_(1.0)
                 p[:n] = old.get_parameter(name)
@@ -245,6 +295,8 @@ class _Search:
                 for column, monomial in enumerate(model.readout.monomials):
                     moved = new.readout.monomials.index(tuple(sorted(place[i] for i in monomial)))
                     new.readout.N[:, moved] = model.readout.N[:, column]
+            if joined and not old.coupled:
+                self._feel_outputs(new)
         return new
 
     def grow(self, model: Model) -> Model | None:
@@ -297,7 +349,7 @@ class _Search:
         cell = model.cell
         settings = {
             "dt": self.dt, "self_exciting": True, "spring": self.spring, "method": cell.method,
-            "substeps": self.substeps, "hold": cell.hold, "moving": self.moving,
+            "substeps": self.substeps, "hold": cell.hold, "moving": self.moving, "coupled": cell.coupled,
         }  # fmt: skip
         degree = 3 if model.readout.N is not None else 1
         return Blueprint("oscillator", sizes[0], cell.hidden_size, sizes[1], settings, {"degree": degree})
