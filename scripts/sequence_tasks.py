@@ -61,8 +61,8 @@ class Args:
     batch: int = 32
     """sequences per batch"""
     lr: float | None = None
-    """learning rate; by default 0.01 for the diagonal cells and 0.003 for all others. Orthogonal matrices and the
-    eigenvalues of diagonal cells get a tenth"""
+    """learning rate; by default 0.01 for the diagonal cells, 0.003 for the orthogonal and 0.001 for all others.
+    Orthogonal matrices and the eigenvalues of diagonal cells get a tenth"""
     seeds: tuple[int, ...] = (0,)
     """of weights and batches, one training each"""
     device: str = "cpu"
@@ -90,8 +90,9 @@ class Task:
     train: Sections | None = None
 
 
-RATES = {"lru": 1e-2, "linoss": 1e-2}  # linear inside, and so easily learned fast
-RATE = 3e-3
+RATES = {"lru": 1e-2, "linoss": 1e-2, "orthogonal": 3e-3}  # their gradients last, and so they can learn fast
+RATE = 1e-3
+DIAGONAL = ("lru", "linoss")
 SLOW = ("nu", "theta", "stiffness", "damping")  # parameters of eigenvalues
 
 
@@ -126,7 +127,7 @@ def make_model(name: str, inputs: int, outputs: int, args: Args, seed: int) -> M
     torch.manual_seed(seed)
     lag = 8 if args.task == "digits" else args.delay
     ring = {"r_min": 0.1 ** (1 / lag), "r_max": 0.9 ** (1 / lag)}
-    settings = ring if name in RATES else {}
+    settings = ring if name in DIAGONAL else {}
     if args.task in ("copying", "digits"):
         cell: Cell = make_cell(name, inputs, args.hidden, **settings)
     else:
