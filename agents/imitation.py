@@ -261,6 +261,8 @@ def imitate(
             report(i + 1, sum(recent[-100:]) / 100)
         if any(i + 1 == round(part * settings.iterations) for part in settings.settle):
             settle_readout(cell, motion)
+            if i + 1 == settings.iterations:
+                settle_readout(cell, motion, within=0.05)
     cell.eval()
     cell.requires_grad_(False)
     return time.process_time() - began

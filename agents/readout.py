@@ -9,6 +9,7 @@ the readout is solved anew for the motion at those phases.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -67,42 +68,83 @@ def track_phase(ys: Tensor, cycle: Tensor, weight: Tensor) -> tuple[Tensor, floa
     return line, float((unwrapped - line).square().mean().sqrt())
 
 
+class _Run(NamedTuple):
+    """A settled run: core outputs with a one [T, H + 1], wanted outputs [T, 24] in units of the readout, weight [24],
+    and whether it is a recorded cycle."""
+
+    z: Tensor
+    wanted: Tensor
+    weight: Tensor
+    recorded: bool
+
+
 @torch.no_grad()
-def settle_readout(cell: LearnedCell, motion: Motion, *, noise: float = NOISE) -> int:
+def settle_readout(cell: LearnedCell, motion: Motion, *, noise: float = NOISE, within: float | None = None) -> int:
     r"""Solve the readout for the motion on the settled runs of `settled_grid`; returns how many of them were kept.
 
     For joint j, over runs b and steps t, with core outputs z and weights w from the run and the joint's variance in
     its gait: `min sum_bt w_bj (W_j z_bt + b_j - q_j(phase_bt))^2 + sum_b w_bj T noise^2 |W_j - W0_j|^2`, W0 the
     readout that was trained. If less than half of the runs have a rhythm, nothing is changed.
+
+    Args:
+        noise: see `NOISE`.
+        within: for each joint, give the recorded cycles more weight (up to a thousand times) until its half range there
+            is right within this part; None leaves the weights as they are.
     """
+    grid = settled_grid()[0]
+    runs = _settled_runs(cell, motion)
+    if len(runs) < len(grid) / 2:
+        return len(runs)
+    before = torch.cat([cell.readout.weight, cell.readout.bias[:, None]], 1).double()
+    grams = torch.stack([run.z.T @ run.z for run in runs])
+    moments = torch.stack([run.z.T @ run.wanted for run in runs])
+    weight = torch.stack([run.weight for run in runs])
+    recorded = torch.tensor([run.recorded for run in runs])
+    solved, open_ = before.clone(), torch.ones(len(before), dtype=torch.bool)
+    for raised in (1.0,) if within is None else (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0):
+        w = torch.where(recorded[:, None], raised, 1.0) * weight[:, open_]
+        gram = torch.einsum("bj,bmn->jmn", w, grams)
+        moment = torch.einsum("bj,bmj->jm", w, moments[..., open_])
+        ridge = w.sum(0)[:, None] * WATCH * noise**2 * torch.ones(gram.shape[-1], dtype=torch.float64)
+        ridge[:, -1] = 0.0
+        solved[open_] = torch.linalg.solve(gram + torch.diag_embed(ridge), moment + ridge * before[open_])
+        if within is not None:
+            open_ = _range_errors(runs, solved, cell.scale) > within
+        if not open_.any():
+            break
+    cell.readout.weight.copy_(solved[:, :-1])
+    cell.readout.bias.copy_(solved[:, -1])
+    return len(runs)
+
+
+def _settled_runs(cell: LearnedCell, motion: Motion) -> list[_Run]:
+    """The runs of `settled_grid` that keep a rhythm."""
     grid, felt, worth = settled_grid()
     xs, gaits = _inputs(cell, motion, grid, felt), gait_of(*grid.unbind(1))
     warm = unroll(cell.core, cell.encode(xs[:SETTLE]), cell.initial_state(len(grid)), path=cell.quick)
     zs = unroll(cell.core, cell.encode(xs[SETTLE:]), warm.state, path=cell.quick).outputs
     ys = cell.decode(zs)
-    grams, moments, weights = [], [], []
+    runs = []
     for b in range(len(grid)):
         found = _target(motion, ys[:, b], grid[b], int(gaits[b]))
-        if found is None:
-            continue
-        target, spread = found
-        z = torch.cat([zs[:, b], torch.ones(len(zs), 1)], 1).double()
-        wanted = ((target - cell.centre) / cell.scale).double()
-        grams.append(z.T @ z)
-        moments.append(z.T @ wanted)
-        weights.append(worth[b] / torch.where(spread > _STILL, spread, QUIET).square())
-    if len(grams) < len(grid) / 2:
-        return len(grams)
-    weight = torch.stack(weights).double()
-    gram = torch.einsum("bj,bmn->jmn", weight, torch.stack(grams))
-    moment = torch.einsum("bj,bmj->jm", weight, torch.stack(moments))
-    ridge = weight.sum(0)[:, None] * WATCH * noise**2 * torch.ones(gram.shape[-1], dtype=torch.float64)
-    ridge[:, -1] = 0.0
-    before = torch.cat([cell.readout.weight, cell.readout.bias[:, None]], 1).double()
-    solved = torch.linalg.solve(gram + torch.diag_embed(ridge), moment + ridge * before)
-    cell.readout.weight.copy_(solved[:, :-1])
-    cell.readout.bias.copy_(solved[:, -1])
-    return len(grams)
+        if found is not None:
+            target, spread = found
+            z = torch.cat([zs[:, b], torch.ones(len(zs), 1)], 1).double()
+            wanted = ((target - cell.centre) / cell.scale).double()
+            weight = worth[b] / torch.where(spread > _STILL, spread, QUIET).square()
+            runs.append(_Run(z, wanted, weight.double(), bool(worth[b] == RECORDED)))
+    return runs
+
+
+def _range_errors(runs: list[_Run], solved: Tensor, scale: Tensor) -> Tensor:
+    """Greatest relative error of each joint's half range in the recorded cycles [24]; 0 for joints that stand still."""
+    errors = torch.zeros(len(solved), dtype=torch.float64)
+    for run in runs:
+        if run.recorded:
+            ours, wanted = ((part.amax(0) - part.amin(0)) / 2 for part in (run.z @ solved.T, run.wanted))
+            moving = wanted * scale > _STILL
+            errors = torch.maximum(errors, torch.where(moving, (ours / wanted - 1).abs(), 0.0))
+    return errors
 
 
 def _inputs(cell: LearnedCell, motion: Motion, grid: Tensor, felt: Tensor) -> Tensor:
