@@ -257,7 +257,8 @@ class _Search:
             self.free[id(linear)] = LINEAR
             self.refine(linear, last_only=True, quick=True)
         candidates = [linear, base]
-        methods, degrees = [method] if method else ["symplectic", "exact"], [degree] if degree else [1, 3]
+        methods = [method] if method else ["symplectic", "exact"]
+        degrees = [degree] if degree else [1, 3] if number == 1 else [1]  # of several, products are too many
         for d, m in ((d, m) for d in degrees for m in methods if (m, d) != (kind, power)):
             candidates.append(self.like(base, number, m, d))
             self.refine(candidates[-1], last_only=True, quick=True)
