@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from agents.imitation import build_cell, free_run
+from agents.directions import driven
+from agents.imitation import build_cell
 from agents.motion import Motion
 from agents.surgery import OPERATIONS, busiest_units, state_patches
 from rnn import Lesion, edits_from_json
@@ -17,9 +18,9 @@ def test_a_network_with_the_state_of_another_run_says_what_that_run_says(name):
     torch.manual_seed(0)
     cell = build_cell(name, 8, Motion.load("both"))
     edits = state_patches(cell, 4.9, 3.1, 30, 50)
-    here = free_run(cell, torch.tensor([[4.0, 4.0, 0.0]]), 60, edits=edits).outputs
-    donor = free_run(cell, torch.tensor([[4.9, 3.1, 0.0]]), 420).outputs
-    alone = free_run(cell, torch.tensor([[4.0, 4.0, 0.0]]), 60).outputs
+    here = driven(cell, torch.tensor([[4.0, 4.0, 0.0]]), 60, edits=edits).outputs
+    donor = driven(cell, torch.tensor([[4.9, 3.1, 0.0]]), 420).outputs
+    alone = driven(cell, torch.tensor([[4.0, 4.0, 0.0]]), 60).outputs
     assert torch.equal(here[:30], alone[:30])
     assert torch.allclose(here[30:50], donor[400:420], atol=1e-5)
     assert not torch.allclose(here[30:50], alone[30:50], atol=1e-3)
