@@ -27,7 +27,11 @@ def test_a_polynomial_finds_a_cubic_spring_and_its_stop():
     assert (obs[..., 1].abs() == 1.0).float().mean() > 0.003  # the stop is met
     held, pushes = course(60, 5, 1)
     found = Polynomial(3).fit(obs, actions).simulate(held[0], pushes)
-    torch.testing.assert_close(found, held[1:], atol=1e-4, rtol=0)
+    stopped = (held[..., 1].abs() == 1.0).any(0)
+    assert stopped.any() and not stopped.all()
+    torch.testing.assert_close(found[:, ~stopped], held[1:, ~stopped], atol=1e-6, rtol=0)
+    # At the stop the speed is kept within its range, but the position has gone by the speed that was wanted.
+    torch.testing.assert_close(found[:, stopped], held[1:, stopped], atol=1e-2, rtol=0)
 
 
 def test_without_leaving_out_the_stop_spoils_the_fit():
