@@ -273,7 +273,12 @@ def exponents(network: Network) -> Iterator[Section]:
             "dimension": found.dimension,
             "growth of a push over 100 steps, 1/s": float(push.growth.mean()),
         }
-        text = "0 belongs to the motion along a rhythm; a positive exponent would mean chaos."
+        text = "0 belongs to the motion along a rhythm; a positive exponent means chaos."
+        if cycle and cycle.stable and found.exponents[0] > 0.1:
+            text = (
+                "The rhythm is stable, as its multipliers say, so the first exponent should be 0. That it is not yet, "
+                f"over {steps / turn:.0f} turns, tells how unevenly a turn stretches and shrinks a push: no chaos."
+            )
         yield Section(f"Exponents at drive {drive:g}", text, numbers, {"spectrum": found, "push": push})
 
 
