@@ -107,7 +107,9 @@ def draw_same_network(table: Table) -> Drawing:
         unit = int(name[-1])
         style = {"color": COLOURS[unit], "label": name}
         left.plot(*curve, **({"lw": 5, "alpha": 0.35} if name.startswith("rec") else {"ls": "--", "lw": 1.2}), **style)
-    label(left, "Outputs, step by step and layer by layer", "step, or layer", "h", legend=True)
+    label(left, "Outputs, step by step and layer by layer", "step, or layer", "h")
+    left.set_ylim(top=left.get_ylim()[1] + 0.45)  # room for the legend
+    left.legend(frameon=False, fontsize=7, loc="upper center", ncols=2)
     middle.plot(*table.panel("gradient")["parameters"], ".", color=COLOURS[0])
     low, high = middle.get_xlim()
     middle.plot([low, high], [low, high], color="0.8", lw=0.8, zorder=0)
@@ -138,7 +140,8 @@ def draw_powers(table: Table) -> Drawing:
     drawing, (left, right) = axes_of(2)
     lines(left, table.panel("power"))
     left.set(yscale="log", ylim=(1e-12, 1e12))
-    label(left, "x w^N: vanishing, kept, exploding", "N", "x w^N", legend=True)
+    label(left, "x w^N: vanishing, kept, exploding", "N", "x w^N")
+    left.legend(frameon=False, fontsize=7, loc="lower right", ncols=2)
     lines(right, table.panel("gradient"), "o-", ms=2)
     right.set_yscale("log")
     label(right, "The same, backwards", "lag", "|dy/dx|", legend=True)
