@@ -13,6 +13,7 @@ from rnn.metrics import rmse
 __all__ = ["LeastSquaresModel", "fit_cubic", "fit_linear"]
 
 ORDERS = (1, 2, 3, 4, 6, 8, 10, 15, 20)
+GROWTH = 100.0  # times: a linear model whose own motion grows so over the longest record runs away
 RIDGE = 1e-10  # relative to the mean diagonal of the Gram matrix: only against exactly singular regressors
 
 
@@ -114,10 +115,25 @@ def _fit(records: Sequence[Record], choices: list[tuple[int, int]], window: int)
     for n, m in choices:
         model = _solve(train, scaling, n, m)
         errors = [_score(model, r[:5000], max(window, model.warm_up)) for r in valid]
-        scored.append((float(np.sqrt(np.mean(np.square(errors)))), n, m))
-    best = min(error for error, _, _ in scored)
-    error, n, m = next(s for s in scored if s[0] <= 1.005 * best + 1e-6) if np.isfinite(best) else scored[0]
-    return _solve(records, scaling, n, m)
+        growing = m == 0 and np.abs(model.poles()).max(initial=0) ** longest > GROWTH
+        scored.append((float(np.sqrt(np.mean(np.square(errors)))), n, m, growing))
+    return _solve(records, scaling, *_choose(scored))
+
+
+def _choose(scored: list[tuple[float, int, int, bool]]) -> tuple[int, int]:
+    """Order and products of the first choice nearly as good as the best; one that runs away only if far better.
+
+    >>> _choose([(0.5, 1, 0, False), (0.4, 2, 0, True)]), _choose([(0.5, 1, 0, False), (0.1, 2, 0, True)])
+    ((1, 0), (2, 0))
+    """
+    finite = [s for s in scored if np.isfinite(s[0])]
+    if not finite:
+        return scored[0][1:3]
+    calm = [s for s in finite if not s[3]]
+    if calm and min(s[0] for s in calm) <= 2 * min(s[0] for s in finite):
+        finite = calm
+    best = min(s[0] for s in finite)
+    return next(s for s in finite if s[0] <= 1.005 * best + 1e-6)[1:3]
 
 
 def _score(model: LeastSquaresModel, record: Record, known: int) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rnn.baselines import fit_cubic, fit_linear
+from rnn.baselines import _choose, fit_cubic, fit_linear
 from rnn.data import Record
 from rnn.metrics import k_step_errors, nrmse, prediction_horizon, rmse
 from rnn.modes import find_modes
@@ -75,6 +75,14 @@ def test_horizon_and_k_step_errors_are_those_counted_by_hand():
         1: pytest.approx(12.5**0.5),
         2: pytest.approx(0.5**0.5),
     }
+
+
+def test_an_order_that_runs_away_is_not_chosen_for_a_little_less_error():
+    scored = [(0.50, 1, 0, False), (0.45, 2, 0, False), (0.40, 4, 0, True), (np.inf, 6, 0, True)]
+    assert _choose(scored) == (2, 0)
+    assert _choose([(0.50, 1, 0, False), (0.10, 4, 0, True)]) == (4, 0)  # as an unforced limit cycle may need
+    assert _choose([(np.inf, 1, 0, False), (0.3, 4, 0, True)]) == (4, 0)
+    assert _choose([(np.inf, 1, 0, True)] * 2) == (1, 0)
 
 
 def test_too_short_a_record_is_refused():
