@@ -189,7 +189,8 @@ def draw_learned(table: Table) -> Drawing:
         axes.legend(frameon=False, fontsize=7, loc="lower left")
     lines(right, table.panel("loss"), lw=1)
     right.set_yscale("log")
-    label(right, "Error while learning (noise floor 0.01)", "training step", "mean squared error", legend=True)
+    label(right, "Error while learning (noise floor 0.01)", "training step", "mean squared error")
+    right.legend(frameon=False, fontsize=8, loc="center right", bbox_to_anchor=(1.0, 0.36))
     return drawing
 
 
