@@ -21,7 +21,7 @@ __all__ = ["identify_oscillators"]
 
 PERIODS = 2.5  # of the slowest mode, in the first, short sections: longer ones lose a nonlinear system's phase
 SHORTEST = 30  # samples of the first sections
-LONGER = 4  # times so long are the next sections,
+LONGER = 4.0  # times so long are the next sections,
 JUMP = 1.5  # unless the error then rises by more than this: sections of half that growth come first
 LONGEST = 1000  # samples of the last sections of a forced record
 QUICK = 16_000  # samples used until the last stage
