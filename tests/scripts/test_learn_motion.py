@@ -1,6 +1,9 @@
 """A network is trained, stored, measured and drawn by one command, and goes into the other scripts."""
 
+import importlib.util
 import json
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +55,43 @@ def test_an_unknown_network_or_cell_is_refused(script, tmp_path):
     move = script("locomotion")
     with pytest.raises(ValueError, match="no trained network"):
         move.main(move.Args(policy="zoo/nobody", out=tmp_path))
+
+
+@pytest.fixture
+def benchmark_module(monkeypatch):
+    path = Path(__file__).resolve().parents[2] / "benchmarks" / "learn_motion.py"
+    spec = importlib.util.spec_from_file_location("benchmark_learn_motion", path)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(module.SETTINGS, "elman", {"iterations": 2, "rows": 4, "steps": 20})
+    return module
+
+
+def test_the_benchmark_trains_a_network_once_and_measures_what_is_missing(benchmark_module, monkeypatch, tmp_path):
+    module, measured = benchmark_module, []
+    args = module.Args(cells=("elman",), seeds=(1, 2), hidden=4, work=tmp_path / "work", out=tmp_path / "table")
+    main = module.main
+    monkeypatch.setattr(module, "ceiling", lambda motion: {})
+    main(module.Args(**{**vars(args), "train_only": True}))
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["elman_4_1"], "one seed, for it is not a main cell"
+    monkeypatch.setattr(module, "imitate", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr(module, "measure", lambda cell, *a: measured.append(cell) or {"rhythm": 0})
+    main(args)
+    main(args)
+    assert len(measured) == 1 and measured[0].core.hidden_size == 4
+    rows = module.read_rows(tmp_path / "table.csv")
+    assert [(row["cell"], row["seed"], row["rhythm"]) for row in rows] == [("motion", "", ""), ("elman", "1", "0")]
+    assert "| elman | 1 |" in (tmp_path / "table.md").read_text()
+
+
+def test_the_table_tells_the_middle_the_range_and_who_misses(benchmark_module):
+    rows = [
+        {"cell": "gru", "seed": str(seed), "parameters": "9", "rhythm": "1", "walk_amplitude_error": error}
+        | {"walk_open_bands": bands, "walk_open_missed": missed, "walk_closed_bands": "4/4"}
+        for seed, error, bands, missed in ((1, "0.05", "4/4", ""), (2, "0.07", "3/4", "speed"), (3, "0.2", "4/4", ""))
+    ]
+    text = benchmark_module.table(rows, 8)
+    assert "| gru | 3 | 9 | - | yes | - | 7.0 (5.0 to 20.0) |" in text
+    assert "| gru | open | all in 2 of 3 seeds |" in text and "| gru | closed | 4/4 |" in text
+    assert "- gru 2 missed: walk, open: speed." in text
