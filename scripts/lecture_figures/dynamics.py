@@ -84,7 +84,8 @@ def draw_forgotten_start(table: Table) -> Drawing:
     drawing, (left, right) = axes_of(2)
     for axes, panel in ((left, "one unit"), (right, "100 units")):
         lines(axes, table.panel(panel), lw=1)
-        label(axes, f"{panel}: r_100 against r_0", "r_0", "r_100", legend=True)
+        label(axes, f"{panel}: r_100 against r_0", "r_0", "r_100")
+        axes.legend(fontsize=8, loc="upper left", framealpha=0.95)
     return drawing
 
 

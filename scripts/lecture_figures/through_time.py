@@ -125,6 +125,8 @@ def draw_transient(table: Table) -> Drawing:
     left.set_yscale("log")
     label(left, "|lambda|^k, backward and forward alike", "k", "", legend=True)
     lines(right, table.panel("transient"))
+    for line, style in zip(right.lines, ("-", "-", "--"), strict=True):  # the last lies on the first
+        line.set(linestyle=style, linewidth=3 if style == "-" else 1.2)
     label(right, "[[.9, 5], [0, .8]]: radius below 1, yet it grows first", "k", "norm", legend=True)
     return drawing
 
