@@ -37,7 +37,9 @@ class Journey(NamedTuple):
     readings: Array
 
 
-def travel(worlds: DriveWorlds, readings: Array, targets: Array, pilot: Pilot, seconds: float, radius: float = 0.5):
+def travel(
+    worlds: DriveWorlds, readings: Array, targets: Array, pilot: Pilot, seconds: float, radius: float = 0.5
+) -> Journey:
     """Let a pilot steer from where the animals are until all have come within `radius` BL of their targets [B, 2].
 
     Args:
@@ -127,7 +129,8 @@ class ModelPilot(_Pilot):
 
     def __init__(self, model: RecurrentDynamics, **settings: Any):
         super().__init__(**settings)
-        self.model, self.state = model, None
+        self.model = model
+        self.state: DynamicsState | None = None
 
     def begin(self, worlds: DriveWorlds, readings: Array) -> DynamicsState:
         obs = torch.as_tensor(readings, dtype=torch.float32)
@@ -137,6 +140,7 @@ class ModelPilot(_Pilot):
 
     @torch.no_grad()
     def follow(self, readings: Array) -> None:
+        assert self.state is not None  # `begin` comes first
         obs, action = (torch.as_tensor(part, dtype=torch.float32) for part in (readings, self.action))
         self.state, _ = self.model.step(self.state._replace(obs=obs), action)
 
