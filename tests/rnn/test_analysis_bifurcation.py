@@ -8,9 +8,11 @@ import torch
 
 from rnn.analysis.bifurcation import Family, continue_branch, other_branch
 from rnn.analysis.cliff import error_surface
+from rnn.analysis.step_map import StepMap
 from rnn.analysis.sweep import sweep_input
 from rnn.analysis.systems import logistic, stuart_landau
-from rnn.cpg import PhaseCell, drive_input
+from rnn.cell import Cell, no_tap
+from rnn.cpg import LeakyCell, PhaseCell, drive_input
 from rnn.elman import ElmanCell, PreActivationCell
 
 
@@ -80,6 +82,36 @@ def test_a_sweep_finds_the_onset_and_the_drive_law_of_the_pattern_generator():
     moving = (drives > 1) & (drives < 5)
     assert torch.allclose(sweep.frequency[moving], 0.64 * drives[moving] + 0.65, rtol=0.02)
     assert (sweep.amplitude[~moving] < 1e-3).all()
+
+
+class Driven(Cell):
+    """A pattern generator under one number: the drive of both sides."""
+
+    def __init__(self, cell: Cell):
+        super().__init__()
+        self.cell, self.input_size, self.output_size, self.dt = cell, 1, cell.output_size, cell.dt
+
+    def initial_state(self, batch: int):
+        return self.cell.initial_state(batch)
+
+    def forward(self, x, state, tap=no_tap):
+        drives = torch.cat([x.expand(-1, 4), x.new_zeros(len(x), self.cell.input_size - 4)], 1)
+        return self.cell(drives, state, tap)
+
+
+def test_the_rhythm_of_the_neuron_network_is_born_in_a_hopf_bifurcation_as_the_drive_rises():
+    cell = Driven(LeakyCell(segments=1, limbs=()))
+
+    def settled(drive: float, steps: int) -> torch.Tensor:
+        system = StepMap(cell, torch.tensor([drive]))
+        return system.orbit(system.initial(), steps)[:, 0]
+
+    branch = continue_branch(Family(cell, "input[0]"), settled(0.93, 300)[-1:], 0.93, 0.945, step=0.3)
+    hopf = branch.special[0]
+    assert hopf.kind == "hopf" and 0.93 < hopf.parameter < 0.945 and 0.5 < hopf.frequency < 5
+    assert bool(branch.stable[branch.parameters < hopf.parameter].all()) and not bool(branch.stable[-1])
+    below, above = (settled(hopf.parameter + off, 600)[450:] for off in (-0.01, 0.005))
+    assert (below.amax(0) - below.amin(0)).max() < 0.01 and (above.amax(0) - above.amin(0)).max() > 1
 
 
 def test_the_amplitude_of_a_hopf_rhythm_grows_as_a_root():
