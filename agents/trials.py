@@ -205,9 +205,10 @@ def play_motion(
 
 
 def _asked(motion: Motion, drives: Sequence[tuple[float, float]], seconds: float) -> Tensor:
-    rows = torch.tensor([(left, right, 0.0) for left, right in drives]).unbind(1)
-    start = motion.start(torch.zeros(len(drives)), *rows)
-    return motion.angles(motion.follow(*(row.expand(round(seconds / DT), -1) for row in rows), start)[0])
+    left, right, limb = torch.tensor([(left, right, 0.0) for left, right in drives]).unbind(1)
+    state = motion.start(torch.zeros(len(drives)), left, right, limb)
+    long = (round(seconds / DT), len(drives))
+    return motion.angles(motion.follow(left.expand(long), right.expand(long), limb.expand(long), state)[0])
 
 
 def follows(motion: Motion, gait: str, *, seconds: float = 8.0) -> tuple[np.ndarray, np.ndarray]:

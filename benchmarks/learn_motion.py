@@ -54,8 +54,8 @@ TURN = 0.6
 FADES = 0.9
 """A network for the zoo forgets a tenth of any push in a cycle at the least."""
 CHOSEN = (
-    "Of {} seeds in which every push fades the one that turns best on land, which is the weak side of them all: the motion itself turns by "
-    "{:.1f} degrees/s there. All seeds: `benchmarks/results/learn_motion.md`."
+    "Of {} seeds in which every push fades the one that turns best on land, which is the weak side of them all: the "
+    "motion itself turns by {:.1f} degrees/s there. All seeds: `benchmarks/results/learn_motion.md`."
 )
 
 
