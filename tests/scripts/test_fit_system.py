@@ -111,7 +111,7 @@ def test_small_networks_learn_by_least_squares_or_by_so_many_iterations_of_adam(
     module = script("fit_system")
     train, test = save(tmp_path / "a.npz", low_pass(600, 0)), save(tmp_path / "b.npz", low_pass(300, 1))
     args = module.Args(
-        out=tmp_path / "out", train=train, test=test, init_window=10, model="gru", hidden=4, seconds=10, quiet=True,
+        out=tmp_path / "out", train=train, test=test, init_window=10, model="gru", hidden=4, seconds=300, quiet=True,
         **settings,
     )  # fmt: skip
     metrics = module.main(args)
