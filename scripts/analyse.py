@@ -17,6 +17,7 @@ import base64
 import copy
 import html
 import json
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -447,4 +448,7 @@ def _plain(value: Any) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args, description=__doc__))
+    try:
+        main(tyro.cli(Args, description=__doc__))
+    except (ValueError, KeyError) as error:
+        sys.exit(f"error: {error.args[0] if error.args else error}")
