@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 from agents.controller import CONTROLLERS, NetworkController, make_controller
 from agents.experiment import live, make_film, make_worlds
 from agents.learned import make_learned
+from agents.policy_zoo import find_policy
 from agents.runs import Run, load_traces
 from agents.schedule import Schedule
 from agents.surgery import OPERATIONS, Operation
@@ -68,6 +69,8 @@ def main(args: Args) -> dict[str, Any]:
         raise ValueError(
             f"1 <= start < stop <= seconds is needed, received {args.start}, {args.stop}, {args.seconds} s"
         )
+    if args.policy and args.policy not in CONTROLLERS:
+        find_policy(args.policy)  # a wrong name ends here, before there is a folder
     names = list(OPERATIONS) if args.example == "all" else [args.example]
     with Run(args.out, args) if args.out else Run.new("surgery", args) as run:
         found = {name: operate(run.folder / name, name, args) for name in names}
