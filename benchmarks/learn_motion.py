@@ -199,7 +199,9 @@ def body_columns(runs: list[GaitMetrics], gait: str) -> dict[str, Any]:
         "yaw": runs[0].yaw_rate,
         "turn": 0.5 * (runs[-2].yaw_rate - runs[-1].yaw_rate),
     }
-    if gait == "swim":
+    if gait == "swim" and not all(run.frequency > 0 and run.waves > 0 for run in straight):
+        columns |= {"sweep": "0/7", "sweep_missed": "all: no wave at some drive"}
+    elif gait == "swim":
         checks = swim_sweep_checks(straight)
         columns["sweep"] = f"{sum(row.passed for row in checks)}/{len(checks)}"
         columns["sweep_missed"] = "; ".join(row.label for row in checks if not row.passed)

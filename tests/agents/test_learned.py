@@ -178,4 +178,4 @@ class TestZoo:
             for closed in (False, True):
                 straight, left = in_the_body(cell, world, [(drive, drive), (drive + 0.6, drive - 0.6)], closed=closed)
                 assert bands_held(straight, gait)[2] == []
-                assert closed or left.yaw_rate > straight.yaw_rate + 2
+                assert closed or gait == "walk" or left.yaw_rate > straight.yaw_rate + 5
