@@ -3,6 +3,8 @@
 import csv
 import json
 
+import gymnasium
+import numpy as np
 import pytest
 import yaml
 
@@ -55,6 +57,25 @@ def test_evolved_swimmers_are_judged_in_gymnasiums_own_environment(tmp_path):
     args = evolve_swimmer.Args(seeds=[0], population=4, short=1, long=0, episodes=1, out=tmp_path)
     row = evolve_swimmer.main(args)[0]
     assert row["mean"] > 50 and float(rows(tmp_path / "scores.csv")[0]["mean"]) == row["mean"]
+
+
+def test_the_plain_oscillator_does_not_feel_its_heading_and_the_other_does():
+    obs = np.zeros((2, 8))
+    obs[1, 0] = 1.0  # heading, rad
+    gentle = dict(frequency=1.0, amplitude=0.3, lag=1.5, stiffness=1.0, damping=0.1, feedback=0.5, steer=0.5)
+    for name, gait in evolve_swimmer.GAITS.items():
+        controller = gait.controller(np.tile(gait.space.encode(gentle), (2, 1)))
+        torque, _ = controller.act(obs, controller.initial_state(2), step=0, first=np.ones(2, bool))
+        assert np.array_equal(torque[0], torque[1]) == (name == "oscillator")
+
+
+def test_a_calm_gait_costs_nothing_and_swaying_turning_and_haste_do():
+    env = gymnasium.make_vec("sim:salamander/Swim-v0", num_envs=4, threads=1)  # wanted: 0.7 BL/s
+    names, obs = env.unwrapped.observation_names, np.zeros((4, env.single_observation_space.shape[0]))
+    obs[:, names.index("velocity.forward")] = [0.7, 0.7, 0.7, 0.7 * 4 / 3 + 0.1]
+    obs[:, names.index("velocity.left")] = [0.0, 0.2, 0.0, 0.0]
+    obs[:, names.index("heading.cos")] = [1.0, 1.0, np.cos(0.1), 1.0]
+    assert train_salamander.sway(env, obs) == pytest.approx([0.0, 0.04, 0.01, 0.1], abs=1e-4)
 
 
 def test_a_salamander_evolves_and_leaves_a_gait_and_traces(tmp_path):
