@@ -35,16 +35,17 @@ def draw(folder: Path, rows: Sequence[Row], measured: Measured) -> None:
 def draw_maps(file: Path, names: list[str], doses: list[float], grid: Measured, measured: Measured) -> None:
     """Units by doses, sorted by how far they turn the animal."""
     order = np.argsort(-np.nanmax(np.abs(grid["yaw_rate"] - measured["yaw_rate"][0]), axis=1))
+    turn = float(np.nanpercentile(np.abs(grid["yaw_rate"]), 98))
     panels = (
         ("forward_speed", "speed (BL/s)", "viridis", None),
-        ("yaw_rate", "turning, left + (deg/s)", "RdBu_r", float(np.nanpercentile(np.abs(grid["yaw_rate"]), 98))),
+        ("yaw_rate", "turning, left + (deg/s)", "RdBu_r", (-turn, turn)),
         ("frequency", "frequency (Hz)", "viridis", None),
-        ("gait", "rest 0, walk 1, swim 2", "cividis", None),
-        ("uprightness", "uprightness", "magma", None),
+        ("gait", "rest 0, walk 1, swim 2", "cividis", (0.0, 2.0)),
+        ("uprightness", "uprightness", "magma", (0.0, 1.0)),
     )
     figure, axes = _figure(1, len(panels), (14, max(3.0, 0.13 * len(names) + 1.2)), sharey=True)
-    for axis, (name, title, colours, limit) in zip(axes, panels, strict=True):
-        bounds: dict[str, Any] = {} if limit is None else {"vmin": -limit, "vmax": limit}
+    for axis, (name, title, colours, limits) in zip(axes, panels, strict=True):
+        bounds: dict[str, Any] = {} if limits is None else {"vmin": limits[0], "vmax": limits[1]}
         image = axis.imshow(grid[name][order], aspect="auto", cmap=colours, interpolation="nearest", **bounds)
         figure.colorbar(image, ax=axis, shrink=0.8, location="bottom", label=title)
         axis.set_xticks(range(0, len(doses), 2), [f"{d:.2g}" for d in doses[::2]])
