@@ -64,8 +64,13 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         + ["--episodes", "20"],
     ),
     "cartpole": (
-        "CartPole-v1, velocities hidden, recurrent DQN",
-        [*_HIDDEN, "--steps", "24000", "--evaluate-every", "3000"],
+        "CartPole-v1, velocities hidden, recurrent DQN, 24,000 steps",
+        ["scripts/train_q.py", "--seeds", "0:5", "--hide", "velocity", "--steps", "24000", "--evaluate-every", "3000"],
+    ),
+    "cartpole_fresh": (
+        "The same on three seeds on which nothing was chosen",
+        ["scripts/train_q.py", "--seeds", "200:206:2", "--hide", "velocity", "--steps", "24000"]
+        + ["--evaluate-every", "3000"],
     ),
     "cartpole_controls": (
         "The same beside its controls",

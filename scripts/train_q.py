@@ -45,7 +45,7 @@ class Args:
     controls: tuple[Literal["recurrent", "memoryless", "trace", "full_state"], ...] = ("recurrent",)
     """What to run: the agent itself; without memory; with fixed exponential traces; without memory, nothing hidden."""
     seeds: str = "0:5"
-    """FIRST:LAST, or one number."""
+    """FIRST:LAST (not included) or FIRST:LAST:STEP, or one number."""
     steps: int = 30_000
     """Environment steps of all worlds together."""
     worlds: int = 16
@@ -81,8 +81,8 @@ def main(args: Args) -> list[dict[str, Any]]:
 
 
 def seeds_of(text: str) -> range:
-    first, _, last = text.partition(":")
-    return range(int(first), int(last)) if last else range(int(first), int(first) + 1)
+    parts = [int(part) for part in text.split(":")]
+    return range(*parts) if len(parts) > 1 else range(parts[0], parts[0] + 1)
 
 
 class Curve(BaseCallback):
