@@ -90,8 +90,7 @@ def main(args: Args) -> list[dict[str, Any]]:
     rows = read_rows(args.out.with_suffix(".csv"))
     if not args.table_only:
         if not args.train_only and not any(row["cell"] == "motion" for row in rows):
-            rows.append({"cell": "motion", "seed": "", **ceiling(motion)})
-            write_rows(args, rows)
+            rows = add_row(args, {"cell": "motion", "seed": "", **ceiling(motion)})
         todo = [(cell, seed) for seed in args.seeds for cell in args.cells if cell in MAIN or seed == args.seeds[0]]
         for name, seed in todo:
             if any(row["cell"] == name and str(row["seed"]) == str(seed) for row in rows):
@@ -102,10 +101,9 @@ def main(args: Args) -> list[dict[str, Any]]:
                 continue
             began = time.process_time()
             about = {"cell": name, "seed": seed, "parameters": card["parameters"], "train_seconds": card["seconds"]}
-            rows.append({**about, **measure(cell, motion, args.cycles)})
-            write_rows(args, rows)
+            rows = add_row(args, {**about, **measure(cell, motion, args.cycles)})
             print(f"{name} {seed}: measured in {time.process_time() - began:.0f} CPU-s", flush=True)
-    if rows:
+    if rows and not args.train_only:
         write_rows(args, rows)
     if args.zoo:
         publish(args, read_rows(args.out.with_suffix(".csv")), motion)
@@ -238,6 +236,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def add_row(args: Args, row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Add a row to those on the disk, which another run may have written meanwhile."""
+    rows = [*read_rows(args.out.with_suffix(".csv")), row]
+    write_rows(args, rows)
+    return rows
 
 
 def write_rows(args: Args, rows: list[dict[str, Any]]) -> None:
