@@ -74,6 +74,8 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
             f"| {row['world']} | {row['pilot']} | {row['arrived']} of {row['targets']} | {when} "
             f"| {row['least_distance_BL']:.2f} | {row['under_water_at_end']:.2f} | {row['cpu_seconds']:.0f} |"
         )
+    if any(run.get("partial") for run in runs):
+        lines += ["", "A run was stopped before its last journeys; run the command again to have them."]
     write_atomically(out / "salamander_world.md", ("\n".join(lines) + "\n").encode())
 
 
@@ -81,8 +83,9 @@ def main(args: Args) -> list[dict[str, Any]]:
     path = args.out / "salamander_world.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
     for seed in args.seeds:
-        if any(run["seed"] == seed for run in runs):
+        if any(run["seed"] == seed and not run.get("partial") for run in runs):
             continue
+        runs = [run for run in runs if run["seed"] != seed]
         settings = {name: getattr(args, name) for name in ("animals", "seconds", "gradient_steps", "ceiling")}
         with tempfile.TemporaryDirectory() as folder:
             found = salamander_world.main(salamander_world.Args(seed=seed, out=Path(folder), **settings))
