@@ -190,8 +190,11 @@ class _Search:
             sections = self.sections(records, length, self.samples if length == last and not quick else QUICK)
             kept = {name: model.get_parameter(name).detach().clone() for name in names}
             try:
-                begin = Sections(*(part[: before or first] for part in sections))
-                states = fit_least_squares(model, begin, names=[], iterations=15).states
+                states, known = None, first
+                while states is None or known < before:  # a start found on a few periods leads to one on more
+                    known = known if states is None else min(2 * known, before)
+                    begin = Sections(*(part[:known] for part in sections))
+                    states = fit_least_squares(model, begin, names=[], states=states, iterations=15).states
                 found = fit_least_squares(
                     model, sections, names=names, states=states, iterations=iterations, tolerance=tolerance
                 )
@@ -212,7 +215,7 @@ class _Search:
             if before == last or first_only or not math.isfinite(cost):
                 return cost
             length = min(max(int(growth * before), before + 1), last)
-            length = last if 1.3 * length > last else length
+            length = last if 1.3 * length > last and growth == LONGER else length
 
     def modes(self, number: int) -> list[Mode]:
         """So many modes of the training records, faster ones where they show too few."""
