@@ -68,8 +68,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         ["scripts/train_q.py", "--seeds", "0:5", "--hide", "velocity", "--steps", "24000", "--evaluate-every", "3000"],
     ),
     "cartpole_fresh": (
-        "The same on three seeds on which nothing was chosen",
-        ["scripts/train_q.py", "--seeds", "200:206:2", "--hide", "velocity", "--steps", "24000"]
+        "The same for 60,000 steps, on five seeds on which nothing was chosen",
+        ["scripts/train_q.py", "--seeds", "210:215", "--hide", "velocity", "--steps", "60000"]
         + ["--evaluate-every", "3000"],
     ),
     "cartpole_controls": (
