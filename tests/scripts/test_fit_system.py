@@ -106,18 +106,23 @@ def low_pass(T, seed):
     return u, y, 0.1
 
 
-@pytest.mark.parametrize(("settings", "optimiser"), [({}, "lm"), ({"iterations": 80}, "adam")])
-def test_small_networks_learn_by_least_squares_or_by_so_many_iterations_of_adam(script, tmp_path, settings, optimiser):
+@pytest.mark.parametrize(
+    ("settings", "optimiser", "samples"),
+    [({"hidden": 2}, "lm", 300), ({"hidden": 4, "iterations": 80}, "adam", 600)],
+)
+def test_small_networks_learn_by_least_squares_or_by_so_many_iterations_of_adam(
+    script, tmp_path, settings, optimiser, samples
+):
     module = script("fit_system")
-    train, test = save(tmp_path / "a.npz", low_pass(600, 0)), save(tmp_path / "b.npz", low_pass(300, 1))
+    train, test = save(tmp_path / "a.npz", low_pass(samples, 0)), save(tmp_path / "b.npz", low_pass(300, 1))
     args = module.Args(
-        out=tmp_path / "out", train=train, test=test, init_window=10, model="gru", hidden=4, seconds=300, quiet=True,
+        out=tmp_path / "out", train=train, test=test, init_window=10, model="gru", seconds=300, quiet=True,
         **settings,
     )  # fmt: skip
     metrics = module.main(args)
     assert metrics["found"].get("optimiser", "adam") == optimiser
     assert metrics["found"].get("iterations") == settings.get("iterations")
-    assert metrics["test_nrmse"] < (0.05 if optimiser == "lm" else 0.85)
+    assert metrics["test_nrmse"] < (0.2 if optimiser == "lm" else 0.95)
     assert metrics["baselines"]["linear_least_squares"]["nrmse"] > 0.2
     assert np.isfinite(np.load(tmp_path / "out" / "predictions.npz")["y_hat"]).all()
 
