@@ -1,5 +1,6 @@
 """Exported steps against torch over 200 steps: numpy alone for every cell, ONNX where it is installed."""
 
+import copy
 import importlib.util
 
 import gymnasium
@@ -12,7 +13,7 @@ from agents.cpg_policy import CpgActor
 from agents.export import CellStep, PolicyStep, export_numpy, export_onnx, step_inputs
 from agents.numpy_runner import NumpyRunner
 from agents.policies import RecurrentPolicy
-from rnn.cpg import LeakyCell, PhaseCell, RateCell
+from rnn.cpg import LeakyCell, PhaseCell, RateCell, drive_input
 from rnn.models import CELLS, make_cell
 from rnn.stack import Stack
 
@@ -49,9 +50,10 @@ def torch_course(step, xs):
 
 
 def inputs(step, steps=200):
-    xs = torch.randn(steps, step.inputs, generator=torch.Generator().manual_seed(1))
-    driven = isinstance(getattr(step, "cell", None), PhaseCell | LeakyCell | RateCell)
-    return 3 + 0.3 * xs if driven else 0.5 * xs
+    cell = getattr(step, "cell", None)
+    if isinstance(cell, PhaseCell | LeakyCell | RateCell):  # a drive that rises through walking to swimming
+        return torch.cat([drive_input(cell, float(d)) for d in torch.linspace(1.5, 4.5, steps)])
+    return 0.5 * torch.randn(steps, step.inputs, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize("name", [*NAMES, *GENERATORS, "stack"])
@@ -59,8 +61,11 @@ def test_the_numpy_runner_follows_torch_over_200_steps_for_every_cell(name, tmp_
     step = CellStep(build(name).eval())
     xs = inputs(step)
     runner = NumpyRunner(export_numpy(step, tmp_path))
-    ours = np.array([runner(x.numpy()) for x in xs])
-    np.testing.assert_allclose(ours, torch_course(step, xs), atol=1e-5, rtol=1e-5)
+    ours, theirs = np.array([runner(x.numpy()) for x in xs]), torch_course(step, xs)
+    # Two runs in single precision, each as far from double precision as torch is, may differ by a few times as much.
+    rounding = np.abs(theirs - torch_course(copy.deepcopy(step).double(), xs.double())).max()
+    assert rounding < 1e-4
+    np.testing.assert_allclose(ours, theirs, atol=max(1e-5, 4 * rounding), rtol=1e-5)
     runner.reset()
     np.testing.assert_array_equal(runner(xs[0].numpy()), ours[0])
 
