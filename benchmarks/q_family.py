@@ -16,6 +16,7 @@ import platform
 import subprocess
 import sys
 import time
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,8 +69,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         ["scripts/train_q.py", "--seeds", "0:5", "--hide", "velocity", "--steps", "24000", "--evaluate-every", "3000"],
     ),
     "cartpole_fresh": (
-        "The same for 60,000 steps, on five seeds on which nothing was chosen",
-        ["scripts/train_q.py", "--seeds", "210:215", "--hide", "velocity", "--steps", "60000"]
+        "The same for 40,000 steps, on five seeds on which nothing was chosen",
+        ["scripts/train_q.py", "--seeds", "210:215", "--hide", "velocity", "--steps", "40000"]
         + ["--evaluate-every", "3000"],
     ),
     "cartpole_controls": (
@@ -129,6 +130,7 @@ def main(args: Args) -> dict[str, Any]:
 def section(name: str, folder: Path) -> dict[str, Any]:
     """Run one section unless its folder is complete, and read what it measured."""
     heading, command = SECTIONS[name]
+    folder = folder.with_name(f"{folder.name}_{zlib.crc32(' '.join(command).encode()):08x}")  # one per command
     table = command[2] if command[0].endswith("nfq_tables.py") else None
     file = folder / (f"table{table}.json" if table else "results.json")
     if not file.is_file():
