@@ -152,7 +152,7 @@ def generated() -> Table:
     with torch.no_grad():
         made = heard_then_free(many, true[:20], true.new_zeros(100, 0), 40)
     error = np.degrees(SCALE * (made - true).square().mean((1, 2)).sqrt().numpy())
-    spread = float(np.degrees(SCALE * true.std()))
+    spread = float(np.degrees(SCALE * true.std().item()))
     table.add("error", "forecast", EVERY * DT * (np.arange(60) - 19), error)
     table.numbers |= {"forecast error after 0.3 s, degrees": float(error[29]), "after 1.2 s": float(error[-1])}
     table.numbers["spread of the motion, degrees"] = spread
