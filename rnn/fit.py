@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,106 +19,14 @@ from rnn.cell import map_state
 from rnn.checkpoint import CheckpointError, flatten, load_checkpoint, load_weights, restore, save_checkpoint
 from rnn.data import Sections
 from rnn.edits import Edit, Noise
-from rnn.model import Model, pack, run_copies, state_width, unpack
+from rnn.least_squares import counted_steps, fit_least_squares, load_theta
+from rnn.model import Model, pack, state_width, unpack
 from rnn.objectives import Objective, reduce_steps, squared_error
-from rnn.optimise import LeastSquares, clip, learning_rate, levenberg_marquardt, make_optimiser
-from rnn.rtrl import METHODS, OnlineGradient
+from rnn.optimise import LeastSquares, clip, learning_rate, make_optimiser
+from rnn.rtrl import OnlineGradient
+from rnn.training import Diverged, Fitted, Training
 
 __all__ = ["Diverged", "Fitted", "Training", "evaluate", "fit", "fit_least_squares", "load_theta"]
-
-
-class Diverged(UserWarning):
-    """Training diverged and was stopped; the best weights were kept."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """How to train.
-
-    Attributes:
-        optimiser: "adam", "momentum", "sgd", "rprop" (whole data set at a time), "lbfgs" or "lm"
-            (Levenberg-Marquardt, for some hundreds of parameters and squared errors).
-        lr: learning rate (first step of "rprop"); without effect on "lbfgs" and "lm".
-        decay: "cosine" to a hundredth of the learning rate, or "none". warm_up: iterations of linear rise.
-        iterations: passes over a batch.
-        batch: sections per iteration, drawn anew each time; None takes all.
-        loss: "simulation" (free run) or "teacher" (measured outputs fed back; needs a model with feedback).
-        reduction: "mean" over steps or "sum" over time.
-        washout: steps at the start of each section that do not count.
-        truncation: steps after which the gradient is cut and the weights are stepped (truncated BPTT); None: never.
-        method: "bptt", or an online method of `rnn.rtrl`.
-        start: "model" (its own initial state) or "free" (one state per section, learned beside the weights).
-        clip_norm, clip_value, normalise: see `rnn.optimise.clip`.
-        noise: standard deviation of noise added to the cell's activity at every step.
-        random_start: standard deviation of noise added to the initial state.
-        weight_decay: as in AdamW.
-        check_every: iterations between checks of the held-out loss.
-        patience: checks without a better held-out loss before training stops; None: never.
-        target: stop when the watched loss is no larger; None: never.
-        seconds: stop after so much time; None: never.
-        seed: of batches and noise.
-    """
-
-    optimiser: str = "adam"
-    lr: float = 3e-3
-    decay: str = "cosine"
-    warm_up: int = 0
-    iterations: int = 1000
-    batch: int | None = None
-    loss: str = "simulation"
-    reduction: str = "mean"
-    washout: int = 0
-    truncation: int | None = None
-    method: str = "bptt"
-    start: str = "model"
-    clip_norm: float | None = 1.0
-    clip_value: float | None = None
-    normalise: bool = False
-    noise: float = 0.0
-    random_start: float = 0.0
-    weight_decay: float = 0.0
-    check_every: int = 20
-    patience: int | None = None
-    target: float | None = None
-    seconds: float | None = None
-    seed: int = 0
-
-    def check(self, model: Model, sections: Sections) -> None:
-        """Refuse settings that contradict each other, the model or the data.
-
-        Raises:
-            ValueError: with the rule, what was received and the remedy.
-        """
-        if self.method != "bptt" and self.method not in METHODS:
-            raise ValueError(f"unknown method {self.method!r}; the methods are 'bptt', {', '.join(METHODS)}")
-        if self.loss not in ("simulation", "teacher"):
-            raise ValueError(f"unknown loss {self.loss!r}; the losses are 'simulation' and 'teacher'")
-        if self.start not in ("model", "free"):
-            raise ValueError(f"unknown start {self.start!r}; the starts are 'model' and 'free'")
-        if self.loss == "teacher" and not model.feedback:
-            raise ValueError("teacher forcing feeds measured outputs back: build the model with feedback=True")
-        if self.method != "bptt" and (model.start != "zero" or model.feedback or self.start == "free"):
-            raise ValueError("online methods start from the cell's own state and do not feed outputs back")
-        longest = int(sections.mask.sum(0).max())
-        if longest <= self.washout:
-            raise ValueError(
-                f"the longest section has {longest} steps, the washout takes {self.washout}: nothing is left to learn "
-                "from; take a shorter washout or longer sections"
-            )
-        if self.truncation is not None and self.truncation < 1:
-            raise ValueError(f"the truncation must be at least one step, received {self.truncation}")
-
-
-@dataclass
-class Fitted:
-    """What training did: the model (with its best weights), the best loss, its course, and why it stopped."""
-
-    model: Model
-    best_loss: float
-    iterations: int
-    seconds: float
-    stopped: str
-    history: list[dict[str, float]] = field(default_factory=list)
 
 
 def evaluate(
@@ -141,7 +49,7 @@ def evaluate(
         out = model(sections.us, state, ys=ys).outputs
         losses = objective(out, sections.ys)
     model.train(training)
-    return float(reduce_steps(losses, _counted(sections.mask, washout), reduction))
+    return float(reduce_steps(losses, counted_steps(sections.mask, washout), reduction))
 
 
 def fit(
@@ -306,7 +214,7 @@ class _Run:
         """One pass over a batch, one step of the weights per truncated piece."""
         T = len(part.us)
         length = self.settings.truncation or T
-        counted = _counted(part.mask, self.settings.washout)
+        counted = counted_steps(part.mask, self.settings.washout)
         edits: list[Edit] = []
         if self.settings.noise:
             seed = int(torch.randint(2**30, (1,), generator=self.generator))
@@ -357,7 +265,7 @@ class _Run:
 
     def _online(self, part: Sections) -> tuple[float, float]:
         s = self.settings
-        counted = _counted(part.mask, s.washout)
+        counted = counted_steps(part.mask, s.washout)
         online = OnlineGradient(
             self.model, part.us.shape[1], method=s.method, objective=self.objective,
             leak=1 - float(getattr(self.model.cell, "leak", 1.0)),
@@ -443,77 +351,6 @@ class _Run:
         self.history = config["history"]
         if self.stopped.endswith("used up") and self.iteration < self.settings.iterations:
             self.stopped = ""
-
-
-def _counted(mask: Tensor, washout: int) -> Tensor:
-    """Steps that count [T, B]: real ones after the washout of their section."""
-    if washout == 0:
-        return mask
-    counted = mask.clone()
-    counted[:washout] = False
-    return counted
-
-
-def fit_least_squares(
-    model: Model,
-    sections: Sections,
-    *,
-    names: list[str] | None = None,
-    states: Tensor | None = None,
-    free_states: bool = True,
-    washout: int = 0,
-    copies: int = 24_000_000,
-    **options: Any,
-) -> LeastSquares:
-    """Fit a model's parameters, and one initial state per section, to squared free-run errors by Levenberg-Marquardt.
-
-    The parameters are written into the model.
-
-    Args:
-        model: without feedback; best in float64.
-        sections: scaled sections.
-        names: parameters to fit; None for all that require a gradient, [] for the states alone.
-        states: packed initial states to start from [B, S]; None for the model's own.
-        free_states: fit the states too.
-        washout: steps of each section that do not count.
-        copies: numbers of all copies' outputs held at a time; more sections than that are done in turns.
-        options: for `levenberg_marquardt`.
-
-    Raises:
-        ValueError: residuals that are not finite at the start, or a model with feedback.
-    """
-    if model.feedback:
-        raise ValueError("least squares run the model on its inputs alone; build it with feedback=False")
-    us, ys, mask = sections
-    if names is None:
-        names = [name for name, p in model.named_parameters() if p.requires_grad]
-    parameters = [model.get_parameter(name) for name in names]
-    theta = torch.cat([p.detach().flatten() for p in parameters]) if parameters else us.new_zeros(0)
-    if states is None:
-        with torch.no_grad():
-            states = pack(model.initial(us, ys))
-    counted = _counted(mask, washout)
-    weight = (counted / counted.double().mean().clamp_min(1e-12)).sqrt().to(us.dtype)
-
-    def residuals(thetas: Tensor, packed: Tensor, rows: slice) -> Tensor:
-        out = run_copies(model, names, thetas, us[:, rows], packed)
-        error = (out - ys[:, None, rows]) * weight[:, None, rows, None]
-        return error.permute(1, 2, 0, 3).flatten(2)
-
-    options.setdefault("numbers", copies)
-    found = levenberg_marquardt(residuals, theta, states, free_states=free_states, **options)
-    load_theta(model, names, found.theta)
-    return found
-
-
-def load_theta(model: Model, names: list[str], theta: Tensor) -> None:
-    """Write a flat vector of parameters into a model."""
-    position = 0
-    with torch.no_grad():
-        for name in names:
-            p = model.get_parameter(name)
-            p.copy_(theta[position : position + p.numel()].reshape(p.shape))
-            position += p.numel()
 
 
 def _fit_by_least_squares(

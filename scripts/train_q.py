@@ -66,6 +66,8 @@ class Args:
 
 def main(args: Args) -> list[dict[str, Any]]:
     """Train every seed of every variant, write and draw."""
+    if not args.controls:
+        raise ValueError("--controls names what to train, one or more of recurrent, memoryless, trace, full_state")
     run = Run(args.out, args) if args.out else Run.new("train_q", args)
     with run:
         jobs = [(args, variant, seed, run.folder) for variant in args.controls for seed in seeds_of(args.seeds)]
