@@ -10,6 +10,7 @@ whole ones. `scores.csv` should end near 355 to 360 (the registered threshold is
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -121,4 +122,7 @@ def judge(gait: OscillatorGait, unit: np.ndarray, episodes: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

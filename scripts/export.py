@@ -10,6 +10,7 @@ difference should be below 1e-5.
 from __future__ import annotations
 
 import importlib.util
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,4 +70,7 @@ def _difference(a: list[np.ndarray], b: list[np.ndarray]) -> float:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -12,6 +12,7 @@ exceeds 0.4 deviations) and the error after 1, 10 and 100 steps. Minutes of CPU.
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -174,4 +175,7 @@ def of_ensemble(obs: Tensor, actions: Tensor, held: Tensor, pushes: Tensor, warm
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args, description=__doc__))
+    try:
+        main(tyro.cli(Args, description=__doc__))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -16,6 +16,7 @@ episodes, Pendulum about -150 within ten.
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -188,4 +189,7 @@ def judge(task: PlanningTask, chooser: Planner | Dreamer, episodes: int, *, seed
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import gymnasium
 import numpy as np
 import torch
 import tyro
@@ -226,4 +228,7 @@ def draw(results: list[dict[str, Any]], path: Path, title: str) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except (gymnasium.error.Error, ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
