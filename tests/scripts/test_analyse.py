@@ -46,7 +46,7 @@ def test_every_analysis_of_a_network_without_rhythm_leaves_it_as_it_was(script, 
     torch.manual_seed(0)
     cell = build_cell("lstm", 3, Motion.load("both"))
     cell.readout.requires_grad_(False)
-    network = analyse.Network("small", cell, (4.0,), (), 100)
+    network = analyse.Subject("small", cell, (4.0,), (), 100)
     monkeypatch.setattr(analyse, "load", lambda args: network)
     monkeypatch.setattr(analyse, "ANALYSES", [a for a in analyse.ANALYSES if a is not analyse.likeness])
     before = copy.deepcopy(cell.state_dict())
@@ -67,7 +67,7 @@ def test_a_state_that_is_not_finite_is_named_and_the_report_goes_on(script, tmp_
     with torch.no_grad():
         cell.core.weight_hh.copy_(30 * torch.eye(3))
         cell.start.fill_(1.0)
-    monkeypatch.setattr(analyse, "load", lambda args: analyse.Network("burst", cell, (4.0,), (), 100))
+    monkeypatch.setattr(analyse, "load", lambda args: analyse.Subject("burst", cell, (4.0,), (), 100))
     monkeypatch.setattr(analyse, "ANALYSES", (analyse.rhythm, analyse.exponents, analyse.memory))
     analyse.main(analyse.Args(policy="burst", out=tmp_path))
     page = (tmp_path / "report.html").read_text()
