@@ -11,6 +11,8 @@ from torch.nn.functional import one_hot
 from agents.replay import Sequences
 from agents.spaces import rebuild
 from rnn.cell import Cell, map_state
+from rnn.gru import GRUCell, GRUState
+from rnn.gru_fast import gru_through_time
 from rnn.models import make_cell
 from rnn.unroll import unroll
 
@@ -160,7 +162,15 @@ class QNetwork(nn.Module):
         u = self.inputs(data.obs, action, data.earned, data.first)
         if self.cell is None:
             return self.values(self.dense(u))
-        return self.values(unroll(self.cell, u, memory, resets=data.first, path=self.path).outputs)
+        return self.values(self.course(u, memory, data.first))
+
+    def course(self, u: Tensor, memory: Any, first: Tensor) -> Tensor:
+        """Outputs of the cell [T, B, H] along sequences."""
+        assert self.cell is not None
+        if self.path == "auto" and type(self.cell) is GRUCell and u.device.type == "cpu":
+            h0 = self.cell.initial_state(u.shape[1]).h if memory is None else memory.h
+            return gru_through_time(self.cell, u, h0, first)
+        return unroll(self.cell, u, memory, resets=first, path=self.path).outputs
 
     def burn_in(self, data: Sequences, steps: int) -> Any:
         """State of the cell after the first steps of sequences, from the stored state; without gradient."""
@@ -172,6 +182,8 @@ class QNetwork(nn.Module):
         with torch.no_grad():
             action = one_hot(data.before[:steps], self.num_actions).to(data.obs.dtype)
             u = self.inputs(data.obs[:steps], action, data.earned[:steps], data.first[:steps])
+            if isinstance(self.cell, GRUCell):
+                return GRUState(self.course(u, memory, data.first[:steps])[-1])
             return unroll(self.cell, u, memory, resets=data.first[:steps], path=self.path).state
 
 

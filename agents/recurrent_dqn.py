@@ -138,7 +138,7 @@ class RecurrentDQN(Learner):
             {"params": [p for p in self.online.parameters() if id(p) in heads], "factor": 1.0},
             {"params": [p for p in self.online.parameters() if id(p) not in heads], "factor": c.encoder_lr},
         ]
-        self.optimiser = torch.optim.Adam([g for g in groups if g["params"]], c.lr)
+        self.optimiser = torch.optim.Adam([g for g in groups if g["params"]], c.lr, fused=True)
         per_world = c.replay // self.n_envs
         rows = c.burn_in + c.length
         self.replay = SequenceReplay(
@@ -257,8 +257,7 @@ class RecurrentDQN(Learner):
             group["lr"] = c.lr * share * group["factor"]
         norm = self.descend(self.optimiser, loss, c.max_norm)
         with torch.no_grad():
-            for slow, fast in zip(self.target.parameters(), self.online.parameters(), strict=True):
-                slow.lerp_(fast, c.target_rate)
+            torch._foreach_lerp_(list(self.target.parameters()), list(self.online.parameters()), c.target_rate)
         if c.priority > 0:
             self.replay.prioritise(batch.place, sequence_priority(td.detach(), mask, c.eta).numpy())
         return {"loss": float(loss.detach()), "gradient_norm": norm, "epsilon": self.epsilon()}

@@ -36,16 +36,17 @@ def n_step_returns(
     """
     steps = len(r_t)
     cut_t = torch.zeros_like(r_t, dtype=torch.bool) if cut_t is None else cut_t
-    returns, valid = [], []
-    for t in range(steps):
-        last = min(t + n, steps) - 1
-        target, ok = v_t[last], torch.ones_like(cut_t[0])
-        for k in range(last, t - 1, -1):
-            target = r_t[k] + discount_t[k] * target
-            ok = torch.where(discount_t[k] == 0, True, ok & ~cut_t[k])
-        returns.append(target)
-        valid.append(ok)
-    return torch.stack(returns), torch.stack(valid)
+    beyond = r_t.new_zeros(n - 1, *r_t.shape[1:])  # after the end: no reward, no discount, no cut, the last value
+    r = torch.cat([r_t, beyond])
+    d = torch.cat([discount_t, beyond + 1])
+    cut = torch.cat([cut_t, beyond.bool()])
+    target = torch.cat([v_t, v_t[-1:].expand_as(beyond)])[n - 1 :]
+    valid = torch.ones_like(cut_t)
+    for k in range(n - 1, -1, -1):
+        here = slice(k, k + steps)
+        target = r[here] + d[here] * target
+        valid = (d[here] == 0) | (valid & ~cut[here])
+    return target, valid
 
 
 def lambda_returns(
