@@ -132,7 +132,7 @@ def make_task(name: str, num_envs: int, *, hide: bool = True, choices: int = 5, 
     """
     if name == "salamander/Steer-v0":
         blink = {} if hide else {"blink": None}
-        return DriveTask(num_envs, **{"timestep": 0.01, "threads": 1, **blink, **options})
+        return DriveTask(num_envs, **{"timestep": 0.005, "integrator": "euler", "threads": 1, **blink, **options})
     same = {"autoreset_mode": AutoresetMode.SAME_STEP}
     if gymnasium.spec(name).vector_entry_point and not name.startswith("CartPole"):
         if name.startswith("oscillator/"):

@@ -15,6 +15,7 @@ from agents.replay import Sequences
 from agents.returns import lambda_returns, td_errors
 from agents.spaces import leaves, rebuild
 from rnn.cell import map_state
+from rnn.gru import GRUCell
 from rnn.unroll import unroll
 
 __all__ = ["RecurrentFittedQ", "RecurrentFittedQConfig", "chunked"]
@@ -112,15 +113,19 @@ class RecurrentFittedQ(RecurrentDQN):
         if network.cell is None:
             return network.values(network.dense(u)), []
         state: Any = network.cell.initial_state(u.shape[1])
-        outputs, kept = [], []
+        pieces = (len(u) - 1) // length
+        if isinstance(network.cell, GRUCell):
+            outputs = network.course(u, state, tape.first)
+            before = torch.cat([state.h[None], outputs[length - 1 :: length]])[:pieces]
+            return network.values(outputs), [before.flatten(0, 1)]
+        parts, kept = [], []
         for begin in range(0, len(u), length):
             kept.append(leaves(state))
             run = unroll(network.cell, u[begin : begin + length], state, resets=tape.first[begin : begin + length])
-            outputs.append(run.outputs)
+            parts.append(run.outputs)
             state = run.state
-        pieces = (len(u) - 1) // length
-        starts = [torch.cat(parts) for parts in zip(*kept[:pieces], strict=True)]
-        return network.values(torch.cat(outputs)), starts
+        starts = [torch.cat(same) for same in zip(*kept[:pieces], strict=True)]
+        return network.values(torch.cat(parts)), starts
 
     def update(self, batch: Sequences) -> dict[str, float]:
         c = self.config
@@ -157,8 +162,7 @@ class RecurrentFittedQ(RecurrentDQN):
                 self.descend(self.optimiser, loss, c.max_norm)
                 losses.append(float(loss.detach()))
                 with torch.no_grad():
-                    for slow, fast in zip(self.target.parameters(), self.online.parameters(), strict=True):
-                        slow.lerp_(fast, c.target_rate)
+                    torch._foreach_lerp_(list(self.target.parameters()), list(self.online.parameters()), c.target_rate)
             total = sum(losses) / len(losses)
         return total
 

@@ -56,6 +56,8 @@ class Args:
     """Environment steps between evaluations (20 episodes, not counted as CPU-seconds)."""
     episodes: int = 50
     """Fresh episodes of the final evaluation."""
+    stop_at: float | None = None
+    """Stop a seed before its steps are over once two evaluations in a row reach this return."""
     jobs: int = 1
     """Seeds that run at the same time."""
     set: dict[str, str] = field(default_factory=dict)
@@ -102,6 +104,11 @@ class Curve(BaseCallback):
     def cpu(self) -> float:
         return self.before + time.process_time() - self.started - self.outside
 
+    def settled(self) -> bool:
+        """Whether the last two evaluations reached what was asked for."""
+        goal = self.args.stop_at
+        return goal is not None and len(self.rows) > 1 and min(row[2] for row in self.rows[-2:]) >= goal
+
     def _on_step(self) -> bool:
         if self.num_timesteps % self.args.evaluate_every < self.args.worlds:
             begun = time.process_time()
@@ -113,6 +120,7 @@ class Curve(BaseCallback):
             write_atomically(self.folder / "curve.json", json.dumps(self.rows).encode())
             self.model.save(self.folder / "last")
             self.outside += time.process_time() - begun
+            return not self.settled()
         return True
 
 
@@ -137,7 +145,8 @@ def train_seed(args: Args, variant: str, seed: int, root: Path) -> dict[str, Any
         stored = json.loads((folder / "curve.json").read_text())
         curve.rows = [row for row in stored if row[0] <= agent.num_timesteps]
         curve.before = curve.rows[-1][1]
-        agent.resume(curve)
+        if not curve.settled():
+            agent.resume(curve)
     else:
         agent = make_agent(args.agent, args.env, env, seed=seed, **settings)
         agent.learn(args.steps, callback=curve)

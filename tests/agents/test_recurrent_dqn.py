@@ -138,7 +138,8 @@ def test_what_follows_a_reset_does_not_depend_on_what_stood_before_it(cell):
 
 
 @pytest.mark.parametrize(
-    ("cell", "path"), [("gru", "fused"), ("lstm", "fused"), ("elman", "fused"), ("lru", "scan"), ("linoss", "scan")]
+    ("cell", "path"),
+    [("gru", "auto"), ("gru", "fused"), ("lstm", "fused"), ("elman", "fused"), ("lru", "scan"), ("linoss", "scan")],
 )
 def test_the_fast_way_through_a_sequence_gives_the_loss_and_the_gradients_of_the_plain_loop(cell, path):
     agent = filled(cell=cell)
@@ -183,6 +184,22 @@ def test_pieces_of_the_tape_hold_every_step_once():
     pieces = chunked(x, 4)
     assert pieces.shape == (4, 6) and sorted(pieces.flatten().tolist()) == list(range(24))
     assert (pieces[1:] - pieces[:-1] == 2).all()
+
+
+@pytest.mark.parametrize("cell", ["gru", "elman"])
+def test_pieces_of_the_tape_start_in_the_states_that_the_steps_before_them_left(cell):
+    agent = AGENTS["fitted"](worlds(Recall), seed=1, cell=cell, warmup=10_000).learn(20 * 8)
+    tape = agent.replay.tape()
+    values, starts = agent.over_tape(agent.online, tape)
+    h, kept = agent.online.cell.initial_state(8), []
+    for t in range(len(tape.obs)):
+        if t % 6 == 0:
+            kept.append(h[0])
+        one = tape._replace(**{n: getattr(tape, n)[t : t + 1] for n in ("obs", "first", "before", "earned")}, state=[])
+        one = one._replace(state=list(h))
+        assert torch.allclose(agent.online.sequence(one, h)[0], values[t], atol=1e-5)
+        h = agent.online.burn_in(one, 1)
+    assert torch.allclose(starts[0], torch.cat(kept[:3]), atol=1e-6) and starts[0].abs().max() > 0.01
 
 
 @pytest.mark.parametrize("name", AGENTS)

@@ -26,6 +26,19 @@ def test_training_writes_curves_and_a_finished_seed_is_not_run_again(script, tmp
     assert (tmp_path / "recurrent_seed0" / "result.json").stat().st_mtime_ns == before
 
 
+def test_a_seed_stops_once_two_evaluations_in_a_row_reach_what_was_asked(script, tmp_path):
+    train_q = script("train_q")
+    options = dict(hide="velocity", seeds="0:1", steps=300, worlds=4, evaluate_every=100, episodes=5)
+    options["set"] = {"hidden_size": "8", "warmup": "1000"}  # nothing is learned: every return is the same
+    low, high = (
+        train_q.main(train_q.Args(out=tmp_path / str(goal), stop_at=goal, **options))[0] for goal in (1.0, 500.0)
+    )
+    assert [row[0] for row in low["curve"]] == [100, 200] and low["steps"] == 200
+    assert high["steps"] == 300
+    (tmp_path / "1.0" / "recurrent_seed0" / "result.json").unlink()
+    assert train_q.main(train_q.Args(out=tmp_path / "1.0", stop_at=1.0, **options))[0]["steps"] == 200
+
+
 def test_a_training_that_was_killed_ends_with_the_numbers_of_one_that_was_not(script, tmp_path, monkeypatch):
     train_q = script("train_q")
     options = dict(hide="velocity", seeds="0:1", steps=400, worlds=4, evaluate_every=100, episodes=5)
