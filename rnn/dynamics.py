@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,14 +64,16 @@ class RecurrentDynamics(nn.Module):
         (y_t, s_t) = \text{cell}([\tilde o_t, \tilde a_t], s_{t-1}), \qquad
         o_{t+1} = o_t + \sigma_\Delta \odot (C y_t + D [\tilde o_t, \tilde a_t] + b)
 
-    with standardised observations and actions; sigma_Delta is the deviation of one step's change. Warm-up feeds
-    measured observations, open loop feeds the model's own.
+    with standardised observations and actions; sigma_Delta is the deviation of one step's change. With `layers` a
+    network of that many units per layer takes the place of the affine map. Warm-up feeds measured observations, open
+    loop feeds the model's own.
 
     Args:
         obs_size: D.
         action_size: A.
         cell: name of a cell in `rnn.models`, or a cell of D + A inputs.
         hidden: H.
+        layers: units of SiLU layers between cell and prediction.
         body: what the model is of (an environment's id, a body's name); asked about another, it refuses.
 
     >>> model = RecurrentDynamics(3, 1, cell="gru", hidden=8)
@@ -79,16 +82,27 @@ class RecurrentDynamics(nn.Module):
     """
 
     def __init__(
-        self, obs_size: int, action_size: int, *, cell: str | Cell = "gru", hidden: int = 64, body: str = "", **kw: Any
+        self,
+        obs_size: int,
+        action_size: int,
+        *,
+        cell: str | Cell = "gru",
+        hidden: int = 64,
+        layers: Sequence[int] = (),
+        body: str = "",
+        **kw: Any,
     ):
         super().__init__()
         self.obs_size, self.action_size, self.body = obs_size, action_size, body
         self.cell = cell if isinstance(cell, Cell) else make_cell(cell, obs_size + action_size, hidden, **kw)
         self.obs_scale, self.action_scale = Standardiser(obs_size), Standardiser(action_size)
         self.change_scale = Standardiser(obs_size)
-        self.readout = nn.Linear(self.cell.output_size + obs_size + action_size, obs_size)
-        nn.init.zeros_(self.readout.weight)
-        nn.init.zeros_(self.readout.bias)
+        sizes = [self.cell.output_size + obs_size + action_size, *layers]
+        between = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.SiLU())]
+        last = nn.Linear(sizes[-1], obs_size)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.readout: nn.Module = nn.Sequential(*between, last) if layers else last
 
     def fit_scales(self, obs: Tensor, actions: Tensor) -> None:
         """Take scales from data, time first: obs [T + 1, B, D], actions [T, B, A]."""

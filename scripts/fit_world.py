@@ -3,10 +3,12 @@
     python -m scripts.fit_world --task pendulum --out runs/world_pendulum
     python -m scripts.fit_world --task forced --out runs/world_forced
 
-Logs episodes under random pushes, fits models, and predicts held-out episodes from a measured beginning: one recurrent
-model, an ensemble and a polynomial (full observation), linear ones fitted to all data and to each episode's beginning,
-and the last value. `horizon.csv` holds, per model, the median horizon (steps and natural periods until the error
-exceeds 0.4 deviations) and the error after 1, 10 and 100 steps. Minutes of CPU.
+Logs episodes under random pushes, fits models, and predicts held-out episodes from a measured beginning: a recurrent
+model trained by gradients, one whose fast weights are fitted while it runs, an ensemble and a polynomial (full
+observation), linear ones fitted to all data and to each episode's beginning, the equations of the task without what is
+hidden, and the last value. `horizon.csv` holds, per model, the median horizon (steps and natural periods until the
+error exceeds 0.4 deviations; `episodes_through` counts those that never do) and the error after 1, 10 and 100 steps.
+Minutes of CPU.
 """
 
 from __future__ import annotations
@@ -31,15 +33,38 @@ from torch import Tensor
 
 from agents.rollout import rollout
 from agents.runs import Run
+from agents.tasks import TASKS as KNOWN
+from agents.tasks import TrueModel
+from rnn.adaptive import AdaptiveDynamics
 from rnn.arx import Polynomial, fitted_per_episode, least_squares
 from rnn.checkpoint import save_checkpoint
 from rnn.dynamics import RecurrentDynamics, fit, horizon, open_loop_error
 from rnn.ensemble import Ensemble
+from sim.oscillator_tasks import Forced
+from sim.oscillators import damped_hold
 
 TASKS: dict[str, dict[str, Any]] = {
     # natural period: a 1 Hz oscillator in steps of 0.05 s; a rod of 1 m in gravity 10 m/s^2, 2 pi / sqrt(15) s
-    "forced": {"env": "sim:oscillator/Forced-v0", "period": 20.0, "push": 0.1, "warmup": 100, "lags": 6, "full": False},
-    "pendulum": {"env": "Pendulum-v1", "period": 32.4, "push": 1.0, "warmup": 10, "lags": 2, "full": True},
+    "forced": {
+        "env": "sim:oscillator/Forced-v0",
+        "period": 20.0,
+        "push": 0.1,
+        "warmup": 100,
+        "lags": 6,
+        "full": False,
+        "start": 100,
+        "stages": {5: 0.5, 20: 0.25, 60: 0.25},
+    },
+    "pendulum": {
+        "env": "Pendulum-v1",
+        "period": 32.4,
+        "push": 1.0,
+        "warmup": 10,
+        "lags": 2,
+        "full": True,
+        "start": 3,
+        "stages": {4: 0.6, 16: 0.4},
+    },
 }
 
 
@@ -51,6 +76,8 @@ class Args:
     """Cell of the recurrent model."""
     hidden: int = 64
     """Its units."""
+    layers: tuple[int, ...] = (64,)
+    """Layers between cell and prediction."""
     episodes: int = 128
     """Logged for training; a quarter as many are held out."""
     length: int = 400
@@ -119,14 +146,18 @@ def main(args: Args) -> list[dict[str, Any]]:
             began = time.process_time()
             found["ensemble"] = of_ensemble(obs, actions, held, pushes, W, args.ensemble_steps)
             spent["ensemble"] = time.process_time() - began
+        began = time.process_time()
+        if not task["full"]:
+            found["fast weights"] = of_fast_weights(obs, actions, held[:W], pushes)
+            spent["fast weights"] = time.process_time() - began
         if task["full"]:
-            began = time.process_time()
             found["polynomial"] = Polynomial().fit(obs, actions).simulate(held[W - 1], pushes[W - 1 :])
             spent["polynomial"] = time.process_time() - began
         with torch.no_grad():
             found["linear, all data"] = least_squares(obs, actions, held[:W], pushes, lags=task["lags"])
             if not task["full"]:
                 found["linear, each episode"] = fitted_per_episode(held[:W], pushes, lags=task["lags"])
+            found["simulator"] = of_simulator(args.task, held[W - 1], pushes[W - 1 :])
             found["last value"] = held[W - 1 : W].expand_as(truth)
         rows = []
         for name, predicted in found.items():
@@ -137,6 +168,7 @@ def main(args: Args) -> list[dict[str, Any]]:
                 "horizon_steps": ahead.median().item(),
                 "horizon_periods": round(ahead.median().item() / task["period"], 2),
                 "tenth": round(ahead.quantile(0.1).item() / task["period"], 2),
+                "episodes_through": round((ahead == len(truth)).float().mean().item(), 3),
                 **{f"rmse_{k}": round(error[k - 1].square().mean().sqrt().item(), 5) for k in (1, 10, 100)},
                 "cpu_seconds": round(spent.get(name, 0.0), 1),
             }
@@ -155,12 +187,41 @@ def of_recurrent(
 ) -> Tensor:
     """Open loop of a recurrent model fitted to growing horizons; it is kept in the run folder."""
     W, n = task["warmup"], args.gradient_steps
-    model = RecurrentDynamics(obs.shape[2], 1, cell=args.cell, hidden=args.hidden, body=task["env"])
-    fit(model, obs, actions, warmup=W, stages={5: n // 2, 20: n // 4, 60: n // 4}, seed=args.seed)
-    about = {"kind": "dynamics", "cell": args.cell, "hidden": args.hidden, "body": task["env"]}
+    shape = {"cell": args.cell, "hidden": args.hidden, "layers": args.layers, "body": task["env"]}
+    model = RecurrentDynamics(obs.shape[2], 1, **shape)
+    stages = {ahead: int(part * n) for ahead, part in task["stages"].items()}
+    fit(model, obs, actions, warmup=task["start"], stages=stages, batch=128, learning_rate=5e-3, seed=args.seed)
+    about = {"kind": "dynamics", **shape, "layers": list(args.layers)}
     save_checkpoint(args.out / "checkpoints" / "model.safetensors", model.state_dict(), about)
     with torch.no_grad():
         return model.simulate(held[:W], pushes)
+
+
+def of_fast_weights(obs: Tensor, actions: Tensor, measured: Tensor, pushes: Tensor) -> Tensor:
+    """Open loop of recursive least squares about the slow weights of all training episodes."""
+    model = AdaptiveDynamics(obs.shape[2], 1)
+    model.fit_scales(obs.double(), actions.double())
+    return model.simulate(measured.double(), pushes.double())
+
+
+def of_simulator(task: str, start: Tensor, pushes: Tensor) -> Tensor:
+    """The task's equations from the last reading: exact for the pendulum. Of the forced oscillator they know the mean
+    of each parameter that is drawn, and no rhythm."""
+    now, predictions = start.double(), []
+    if task == "pendulum":
+        truth = TrueModel(KNOWN["pendulum"])
+        for action in pushes.double():
+            now = truth.step(truth.begin(now), action / 2.0)[1]  # N m to [-1, 1]
+            predictions.append(now)
+        return torch.stack(predictions)
+    phi, gamma = (torch.as_tensor(x) for x in damped_hold(2 * np.pi, Forced.zeta, Forced.dt))
+    turn = 2 * np.pi * 0.825 * Forced.dt  # rad per step: the rhythm that is wanted is drawn from 0.7 to 0.95 Hz
+    c, s = np.cos(turn), np.sin(turn)
+    for action in pushes.double():
+        moved = now[:, :2] @ phi.T + Forced.max_force * action * gamma
+        now = torch.cat([moved, now[:, 2:] @ now.new_tensor([[c, s], [-s, c]])], 1)
+        predictions.append(now)
+    return torch.stack(predictions)
 
 
 def of_ensemble(obs: Tensor, actions: Tensor, held: Tensor, pushes: Tensor, warmup: int, steps: int) -> Tensor:
