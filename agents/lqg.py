@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.linalg import solve_discrete_are
 
-from sim.oscillator_tasks import Damped
+from sim.oscillator_tasks import Damped, Forced
 from sim.oscillators import damped_hold
 
-__all__ = ["LQG", "damped_lqg"]
+__all__ = ["LQG", "RhythmLQG", "damped_lqg"]
 
 
 class LQG:
@@ -78,3 +78,60 @@ def damped_lqg(r: float = 1.0, forces: np.ndarray | None = None) -> LQG:
     Q = np.diag([1.0, omega**-2])
     W = np.diag([1e-4, 1e-4 * omega**2])
     return LQG(A[0], Damped.max_force * B[0], np.array([1.0, 0.0]), Q, r, W, 1e-5, forces)
+
+
+class RhythmLQG:
+    r"""The regulator of `oscillator/Forced-v0`: it follows the wanted rhythm and estimates what shakes the mass.
+
+    With the reference phase :math:`\phi`, whose rate follows from two readings, and the mass's nominal omega and zeta,
+
+    .. math:: \ddot x = -\omega^2 x - 2 \zeta \omega \dot x + F u + d, \qquad
+        F u = \ddot x^\ast + \omega^2 x^\ast + 2 \zeta \omega \dot x^\ast - \hat d - F K (\hat x - x^\ast)
+
+    A Kalman filter over (x, x', d), with d a random walk, sees the position; K is the quadratic regulator of the
+    error, in which the cost of the input is r. The step is held, so the wanted motion is taken at its middle.
+
+    Args:
+        r: cost of the input against that of the squared error of position.
+        walk: standard deviation of a step of d, position units per s^2.
+        forces: actions of the discrete form; None for any in [-1, 1].
+    """
+
+    def __init__(self, r: float = 1e-3, walk: float = 0.5, forces: np.ndarray | None = None):
+        self.omega, self.zeta, self.dt, self.force, self.forces = (
+            2 * np.pi,
+            Forced.zeta,
+            Forced.dt,
+            Forced.max_force,
+            forces,
+        )
+        A, B = damped_hold(np.array([self.omega]), self.zeta, self.dt)
+        self.A = np.block([[A[0], B[0][:, None]], [np.zeros((1, 2)), np.eye(1)]])
+        self.B = np.append(self.force * B[0], 0.0)
+        P = solve_discrete_are(A[0], self.B[:2, None], np.diag([1.0, 0.0]), np.array([[r]]))
+        self.K = (self.B[:2] @ P @ A[0]) / (r + self.B[:2] @ P @ self.B[:2])
+        W, v = np.diag([1e-6, 1e-6 * self.omega**2, walk**2]), 1e-6
+        C = np.array([1.0, 0.0, 0.0])
+        S = solve_discrete_are(self.A.T, C[:, None], W, np.array([[v]]))
+        self.L = S @ C / (C @ S @ C + v)
+
+    def initial_state(self, batch: int) -> np.ndarray:
+        """Prediction of (x, x', d) for the next step, the last phase, and the rate of the reference, [B, 5]."""
+        return np.zeros((batch, 5))
+
+    def act(self, obs: Any, state: np.ndarray, *, step: int, first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        obs = np.asarray(obs, dtype=np.float64)
+        x, phase = obs[:, 0], np.arctan2(obs[:, -1], obs[:, -2])
+        moved = np.angle(np.exp(1j * (phase - state[:, 3]))) / self.dt
+        rate = np.where(first, 0.825 * self.omega, moved)  # before two readings: the middle of the task's range
+        predicted = np.where(first[:, None], np.stack([x, 0 * x, 0 * x], 1), state[:, :3])
+        estimate = predicted + (x - predicted[:, 0])[:, None] * self.L
+        middle = phase + rate * self.dt / 2
+        wanted = (self.omega**2 - rate**2) * np.cos(middle) - 2 * self.zeta * self.omega * rate * np.sin(middle)
+        error = estimate[:, :2] - np.stack([np.cos(phase), -rate * np.sin(phase)], 1)
+        u = np.clip((wanted - estimate[:, 2]) / self.force - error @ self.K, -1, 1)
+        if self.forces is not None:
+            action = np.abs(self.forces[None] - u[:, None]).argmin(1)
+            u = self.forces[action]
+        after = estimate @ self.A.T + u[:, None] * self.B
+        return (u[:, None] if self.forces is None else action), np.column_stack([after, phase, rate])

@@ -25,7 +25,7 @@ import numpy as np
 import tyro
 
 from agents.learner import evaluate
-from agents.lqg import damped_lqg
+from agents.lqg import RhythmLQG, damped_lqg
 from agents.q_tasks import make_task
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,6 +58,10 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     "oscillator": (
         "oscillator/Damped-v0 with 5 forces, velocity hidden",
         [*_HIDDEN, "--env", "oscillator/Damped-v0", "--steps", "10000", "--evaluate-every", "5000", *_BOTH],
+    ),
+    "rhythm": (
+        "oscillator/Forced-v0 with 5 forces: hold a rhythm while two unknown ones shake, velocity hidden",
+        [*_HIDDEN, "--env", "oscillator/Forced-v0", "--steps", "20000", "--evaluate-every", "5000", *_BOTH],
     ),
     "steer": (
         "salamander/Steer-v0 by drive clamps, the bearing seen for 0.5 s of every 2 s",
@@ -143,7 +147,7 @@ def section(name: str, folder: Path) -> dict[str, Any]:
         "measured": time.strftime("%Y-%m-%d", time.gmtime(file.stat().st_mtime)),
         "machine": platform.machine(),
         **({"table": data} if table else data),
-        **({"references": oscillator_references()} if name == "oscillator" else {}),
+        **({"references": REFERENCES[name]()} if name in REFERENCES else {}),
     }
 
 
@@ -161,6 +165,49 @@ def oscillator_references(episodes: int = 50) -> dict[str, float]:
         "best of 150 maps from position to force": round(score(best, fresh), 1),
         f"LQG, effort weight {r}": round(score(damped_lqg(r, forces), fresh), 1),
     }
+
+
+def rhythm_references(episodes: int = 50) -> dict[str, float]:
+    """The same for the rhythm: idle, the best linear map found from what is seen to force, and LQG."""
+    forces = np.linspace(-1, 1, 5)
+    worlds = lambda: make_task("oscillator/Forced-v0", 10, choices=len(forces))
+    score = lambda actor, seed, count=episodes: float(evaluate(actor, worlds(), count, seed=seed).mean())
+    chosen, fresh = 1234, 90_200  # seeds, as above
+    r = max((0.0003, 0.001, 0.003, 0.01), key=lambda r: score(RhythmLQG(r, forces=forces), chosen, 10))
+    best = search_weights(lambda actor: score(actor, chosen, 10), forces)
+    return {
+        "idle": round(score(LinearMap(np.zeros(4), forces), fresh), 1),
+        "best of 150 linear maps from position and reference to force": round(score(best, fresh), 1),
+        f"LQG, effort weight {r}": round(score(RhythmLQG(r, forces=forces), fresh), 1),
+    }
+
+
+class LinearMap:
+    """A memoryless actor: the force nearest to a weighted sum of what is seen and 1."""
+
+    def __init__(self, weights: np.ndarray, forces: np.ndarray):
+        self.weights, self.forces = weights, forces
+
+    def initial_state(self, batch: int) -> tuple[()]:
+        return ()
+
+    def act(self, obs: Any, state: Any, *, step: int, first: np.ndarray) -> tuple[np.ndarray, tuple[()]]:
+        seen = np.asarray(obs)[:, [0, -2, -1]]  # between them lies the velocity, which is 0
+        u = seen @ self.weights[:3] + self.weights[3]
+        return np.abs(self.forces[None] - u[:, None]).argmin(1), ()
+
+
+def search_weights(score: Any, forces: np.ndarray, *, rounds: int = 10, size: int = 15) -> LinearMap:
+    """The best linear map that the cross-entropy method finds."""
+    rng, mean, spread = np.random.default_rng(0), np.zeros(4), np.ones(4)
+    found: list[tuple[float, np.ndarray]] = []
+    for _ in range(rounds):
+        tried = mean + spread * rng.normal(size=(size, 4))
+        scored = sorted(((score(LinearMap(w, forces)), w) for w in tried), key=lambda pair: -pair[0])
+        elite = np.stack([w for _, w in scored[: size // 3]])
+        mean, spread = elite.mean(0), elite.std(0) + 0.02
+        found.append(scored[0])
+    return LinearMap(max(found, key=lambda pair: pair[0])[1], forces)
 
 
 class PositionMap:
@@ -188,6 +235,9 @@ def search_map(score: Any, choices: int, *, bins: int = 9, rounds: int = 10, siz
         counts = np.stack([np.bincount(column, minlength=choices) for column in np.stack([t for _, t in elite], 1)])
         share = 0.4 * share + 0.6 * counts / len(elite)
     return PositionMap(max(found, key=lambda pair: pair[0])[1])
+
+
+REFERENCES = {"oscillator": oscillator_references, "rhythm": rhythm_references}
 
 
 def report(stored: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from agents.learner import evaluate
-from agents.lqg import LQG, damped_lqg
+from agents.lqg import LQG, RhythmLQG, damped_lqg
 from agents.q_tasks import make_task
 
 
@@ -38,3 +38,31 @@ def test_it_brings_the_hidden_oscillator_to_rest_and_rest_is_worth_more_than_rin
     ringing.forces = forces
     controlled = evaluate(damped_lqg(0.3, forces), worlds(), 20, seed=0)
     assert controlled.mean() > evaluate(ringing, worlds(), 20, seed=0).mean() + 20
+
+
+def test_a_regulator_that_knows_the_mass_holds_nine_tenths_of_the_best_return_there_can_be():
+    worlds = make_task("oscillator/Forced-v0", 10, choices=5)
+    assert evaluate(RhythmLQG(forces=np.linspace(-1, 1, 5)), worlds, 10, seed=3).mean() > 0.9 * 400
+
+
+def test_a_steady_push_that_nobody_told_of_is_found():
+    lqg, x, push = RhythmLQG(), np.array([1.0, 0.0]), 2.0
+    state = lqg.initial_state(1)
+    for t in range(60):
+        phase = 2 * np.pi * t * lqg.dt
+        obs = np.array([[x[0], 0.0, np.cos(phase), np.sin(phase)]])
+        action, state = lqg.act(obs, state, step=t, first=np.array([t == 0]))
+        x = lqg.A[:2, :2] @ x + lqg.B[:2] * action[0] + lqg.A[:2, 2] * push
+    assert np.isclose(state[0, 2], push, atol=1e-2) and np.allclose(state[0, :2], x, atol=1e-3)
+
+
+def test_the_wanted_force_makes_the_wanted_motion_where_nothing_shakes():
+    lqg, rate, x = RhythmLQG(), 0.95 * 2 * np.pi, np.array([1.0, 0.0])
+    state, errors = lqg.initial_state(1), []
+    for t in range(120):
+        phase = rate * t * lqg.dt
+        obs = np.array([[x[0], 0.0, np.cos(phase), np.sin(phase)]])
+        action, state = lqg.act(obs, state, step=t, first=np.array([t == 0]))
+        errors.append(abs(x[0] - np.cos(phase)))
+        x = lqg.A[:2, :2] @ x + lqg.B[:2] * action[0]
+    assert max(errors[40:]) < 0.02
