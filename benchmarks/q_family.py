@@ -65,8 +65,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "steer": (
         "salamander/Steer-v0 by drive clamps, the bearing seen for 0.5 s of every 2 s",
-        [*_HIDDEN, "--env", "salamander/Steer-v0", "--steps", "16000", "--evaluate-every", "8000", *_BOTH]
-        + ["--episodes", "20"],
+        [*_HIDDEN, "--env", "salamander/Steer-v0", "--worlds", "64", "--steps", "20000", *_BOTH]
+        + ["--evaluate-every", "10000", "--episodes", "40", "--film"],
     ),
     "cartpole": (
         "CartPole-v1, velocities hidden, recurrent DQN, 24,000 steps",
@@ -76,6 +76,11 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         "The same for 40,000 steps, on five seeds on which nothing was chosen",
         ["scripts/train_q.py", "--seeds", "210:215", "--hide", "velocity", "--steps", "40000"]
         + ["--evaluate-every", "3000"],
+    ),
+    "cartpole_long": (
+        "The same for at most 100,000 steps, a seed stopping once two evaluations in a row reach 495; fresh seeds",
+        ["scripts/train_q.py", "--seeds", "220:225", "--hide", "velocity", "--steps", "100000"]
+        + ["--evaluate-every", "3000", "--stop-at", "495"],
     ),
     "cartpole_controls": (
         "The same beside its controls",

@@ -63,7 +63,7 @@ class Args:
     set: dict[str, str] = field(default_factory=dict)
     """Further settings of the learner, NAME VALUE pairs (values as JSON)."""
     film: bool = False
-    """Film an episode of the best weights of every seed."""
+    """Film an episode of the best weights of the first seed of every variant."""
     out: Path | None = None
     """Run folder; by default runs/train_q/<stamp>_seed<k>."""
 
@@ -97,7 +97,7 @@ class Curve(BaseCallback):
     def __init__(self, args: Args, variant: str, folder: Path, spent: float = 0.0):
         super().__init__()
         self.args, self.folder = args, folder
-        self.worlds = make_task(args.env, 10, hide=hidden(args, variant))
+        self.worlds = make_task(args.env, 20, hide=hidden(args, variant))
         self.rows: list[list[float]] = []
         self.started, self.outside, self.before = time.process_time(), 0.0, spent
 
@@ -151,11 +151,11 @@ def train_seed(args: Args, variant: str, seed: int, root: Path) -> dict[str, Any
         agent = make_agent(args.agent, args.env, env, seed=seed, **settings)
         agent.learn(args.steps, callback=curve)
     cpu = curve.cpu()
-    fresh = make_task(args.env, 10, hide=hidden(args, variant))
+    fresh = make_task(args.env, args.episodes, hide=hidden(args, variant))
     final = evaluate(agent, fresh, args.episodes, seed=90_000 + seed)
     kept = AGENTS[args.agent].load(folder / "best")
     best = evaluate(kept, fresh, args.episodes, seed=90_000 + seed)
-    if args.film:
+    if args.film and seed == seeds_of(args.seeds)[0]:
         print(film_agent(kept, args.env, folder / "film.mp4", hide=hidden(args, variant), seed=seed))
     threshold = THRESHOLDS.get(args.env)
     reached = next((row for row in curve.rows if threshold is not None and row[2] >= threshold), None)
