@@ -13,8 +13,9 @@ from torch import Tensor
 
 from agents.controller import NetworkController
 from agents.experiment import live
+from agents.gains import Gain
 from rnn.cell import Cell, quantities, unit_labels
-from rnn.edits import Add, Clamp, Edit
+from rnn.edits import Add, Clamp, Edit, Scale
 from sim.gait import gait_metrics
 from sim.trajectory import Trajectory
 
@@ -38,12 +39,19 @@ class Row:
         name: the address, or the name of a direction.
         dose: the value held or added; NaN for an untouched network.
         hold: values at which units are held [H], NaN where left alone. push: values added at every step [H], or None.
+        factor: by which units are multiplied before [H], or None.
     """
 
     name: str
     dose: float
     hold: Tensor
     push: Tensor | None = None
+    factor: Tensor | None = None
+
+    @property
+    def kind(self) -> str:
+        """ "unit", "direction" or "gain"."""
+        return "gain" if self.factor is not None else "unit" if self.push is None else "direction"
 
 
 @dataclass(frozen=True)
@@ -67,8 +75,10 @@ def atlas_rows(
     opposites: Sequence[tuple[int, int]] = (),
     ways: dict[str, Tensor] | None = None,
     way_doses: Sequence[float] | None = None,
+    scaled: dict[str, Gain] | None = None,
+    scaled_doses: Sequence[float] = (),
 ) -> list[Row]:
-    """Every unit, chosen pairs and directions at every dose; the first row is untouched.
+    """Every unit, chosen pairs, directions and gains at every dose; the first row is untouched.
 
     Args:
         cell: the network. doses: values. quantity: what is held; None for the activity.
@@ -76,6 +86,7 @@ def atlas_rows(
         opposites: units of which the second is held at the negated value.
         ways: directions [H] by name, pushed along by the dose at every step.
         way_doses: doses of the directions; None for the same as of the units.
+        scaled: gains of joint targets by name, for the quantity "output". scaled_doses: theirs.
     """
     quantity = quantity or cell.activity
     width = quantities(cell)[quantity]
@@ -96,12 +107,20 @@ def atlas_rows(
         rows += [
             Row(name, float(dose), blank, float(dose) * way) for dose in (doses if way_doses is None else way_doses)
         ]
+    for name, gain in (scaled or {}).items():
+        for dose in scaled_doses:
+            factor, push = gain.edit(float(dose))
+            rows.append(Row(name, float(dose), blank, push, factor))
     return rows
 
 
 def edits_of(rows: Sequence[Row], quantity: str, start: int) -> list[Edit]:
     """The edits of a batch with these rows, from a step on."""
     edits: list[Edit] = [Clamp(quantity, torch.stack([row.hold for row in rows]), steps=slice(start, None))]
+    if any(row.factor is not None for row in rows):
+        same = torch.ones_like(rows[0].hold)
+        factors = torch.stack([same if row.factor is None else row.factor for row in rows])
+        edits.append(Scale(quantity, factors, steps=slice(start, None)))
     if any(row.push is not None for row in rows):
         none = torch.zeros_like(rows[0].hold)
         pushes = torch.stack([none if row.push is None else row.push for row in rows])
@@ -114,6 +133,8 @@ def edit_of(row: Row, quantity: str, start: int) -> list[Edit]:
     steps = slice(start, None)
     held = torch.nonzero(~torch.isnan(row.hold)).flatten().tolist()
     edits: list[Edit] = [Clamp(f"{quantity}[{unit}]", float(row.hold[unit]), steps=steps) for unit in held]
+    if row.factor is not None:
+        edits.append(Scale(quantity, row.factor[None], steps=steps))
     if row.push is not None:
         edits.append(Add(quantity, row.push[None], steps=steps))
     return edits
@@ -205,7 +226,7 @@ def monotone(
 ) -> dict[str, dict[str, Any]]:
     """For each unit or direction, the longest run of doses over which a measure only rises or only falls.
 
-    The untouched animal is dose 0 of a direction. Animals that are not sound end a run.
+    The untouched animal is dose 0 of a direction or gain. Animals that are not sound end a run.
 
     Args:
         rows: of the atlas. measured: their measures. name: which measure. least: shorter runs are left out.
@@ -221,7 +242,7 @@ def monotone(
     for unit in dict.fromkeys(row.name for row in rows[1:]):
         index = [i for i, row in enumerate(rows) if row.name == unit]
         doses = {i: rows[i].dose for i in index}
-        if rows[index[0]].push is not None and 0.0 not in doses.values():
+        if rows[index[0]].kind != "unit" and 0.0 not in doses.values():
             doses[0] = 0.0
         index = sorted(doses, key=doses.__getitem__)
         best: list[int] = []
@@ -250,10 +271,10 @@ def reach(rows: Sequence[Row], measured: dict[str, np.ndarray]) -> dict[str, dic
     keep the untouched one's gait and go at 0.05 BL/s or more.
 
     Returns:
-        "turning" and "speed", each by kind ("unit", "direction"): "name", "low", "high" (deg/s or BL/s), "from" and
-        "to" (doses), "whole"; for speed "ratio" as well. A kind of which nothing steers is left out.
+        "turning" and "speed", each by kind ("unit", "direction", "gain"): "name", "low", "high" (deg/s or BL/s), "from"
+        and "to" (doses), "whole"; for speed "ratio" as well. A kind of which nothing steers is left out.
     """
-    kinds = {row.name: "unit" if row.push is None else "direction" for row in rows[1:]}
+    kinds = {row.name: row.kind for row in rows[1:]}
     going = (measured["gait"] == measured["gait"][0]) & (measured["forward_speed"] >= 0.05)
     courses = {
         "turning": monotone(rows, measured, "yaw_rate"),

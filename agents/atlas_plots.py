@@ -21,15 +21,19 @@ Measured = dict[str, np.ndarray]
 
 
 def draw(folder: Path, rows: Sequence[Row], measured: Measured) -> None:
-    """Units into atlas.png, responses.png and paths.png; directions, if any were pushed along, into directions.png."""
-    first = next((i for i, row in enumerate(rows) if row.push is not None), len(rows))
+    """Units into atlas.png, responses.png and paths.png; directions and gains, if there are any, into directions.png
+    and gains.png."""
+    kinds = [row.kind for row in rows]
+    first = next((i for i, kind in enumerate(kinds) if kind != "unit"), len(rows))
     if first > 1:
         names, doses, grid = _grid(rows[1:first], _part(measured, 1, first))
         draw_maps(folder / "atlas.png", names, doses, grid, measured)
         draw_responses(folder / "responses.png", names, doses, grid, measured)
         draw_paths(folder / "paths.png", names, doses, grid)
-    if first < len(rows):
-        draw_directions(folder / "directions.png", rows, measured, first)
+    for kind, label in (("direction", "pushed along by (drive units)"), ("gain", "dose")):
+        if kind in kinds:
+            start, count = kinds.index(kind), kinds.count(kind)
+            draw_ways(folder / f"{kind}s.png", rows, measured, slice(start, start + count), label)
 
 
 def draw_maps(file: Path, names: list[str], doses: list[float], grid: Measured, measured: Measured) -> None:
@@ -79,20 +83,21 @@ def draw_paths(file: Path, names: list[str], doses: list[float], grid: Measured)
     figure.savefig(file, dpi=130)
 
 
-def draw_directions(file: Path, rows: Sequence[Row], measured: Measured, first: int) -> None:
-    """Dose against response of each direction, and the ways of the animals that the best one turns."""
-    names, doses, grid = _grid(rows[first:], _part(measured, first, len(rows)))
+def draw_ways(file: Path, rows: Sequence[Row], measured: Measured, part: slice, label: str) -> None:
+    """Dose against response of each direction or gain, and the ways of the animals that the best one turns."""
+    kind = rows[part.start].kind
+    names, doses, grid = _grid(rows[part], _part(measured, part.start, part.stop))
     figure, axes = _figure(1, 4, (16, 4))
     order = np.argsort([*doses, 0.0])
-    for axis, (name, label) in zip(axes[:3], AXES.items(), strict=True):
+    for axis, (name, what) in zip(axes[:3], AXES.items(), strict=True):
         for way, values in zip(names, grid[name], strict=True):
             course = np.array([*values, measured[name][0]])[order]
             axis.plot(np.array([*doses, 0.0])[order], course, "o-", lw=1.4, ms=3, label=way)
-        _finish(axis, "pushed along by (drive units)", label, measured[name][0])
-    turns = reach(rows, measured)["turning"].get("direction")
+        _finish(axis, label, what, measured[name][0])
+    turns = reach(rows, measured)["turning"].get(kind)
     best = names.index(turns["name"]) if turns else 0
     _ways(axes[3], doses, grid["path"][best])
-    axes[3].set(xlabel="x (cm)", ylabel="y (cm)", title=f"pushed along {names[best]!r}")
+    axes[3].set(xlabel="x (cm)", ylabel="y (cm)", title=f"{kind} {names[best]!r}")
     axes[3].legend(title="dose", fontsize=5, ncols=2)
     figure.savefig(file, dpi=130)
 

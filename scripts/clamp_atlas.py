@@ -5,12 +5,15 @@ as heat maps (atlas.png), dose-response curves (responses.png) and body paths (p
 faster, slower, left, right, backwards, for stopping and for changing the gait are printed, and written as edits files
 for steer.py. 64 units at 9 doses for 10 s take about four minutes on two cores in water. Networks whose single units do
 not steer are pushed along directions of the state as well (directions.png): the mean change that a change of the drive
-makes to the state in one step, so that a dose of 1 stands for one unit of drive. How far the best unit and the best
-direction turn the animal and change its speed, each over doses where it only rises or only falls, is told last.
+makes to the state in one step, so that a dose of 1 stands for one unit of drive. With --quantity output the swings of
+the joints are scaled and reversed too (gains.png, see `agents.gains`), which turns on land and goes backwards. How far
+the best unit, direction and gain turn the animal and change its speed, each over doses where it only rises or only
+falls, is told last.
 
     python scripts/clamp_atlas.py --policy zoo/newt_gru
     python scripts/clamp_atlas.py --policy zoo/newt_lstm --quantity c --world land --drive 2
     python scripts/clamp_atlas.py --policy zoo/newt_lstm --world land --drive 2 --quantity output --pairs 9-13 8-12
+    python scripts/clamp_atlas.py --policy zoo/newt_gru --quantity output --units 0 --no-ways    # mostly the gains
     python scripts/clamp_atlas.py --controller phase --doses 0 0.2 0.4 0.6 0.8
     python scripts/steer.py --policy zoo/newt_gru --edits RUN/levers/left.json
 
@@ -39,6 +42,7 @@ from agents.atlas_plots import draw
 from agents.controller import NetworkController, make_controller
 from agents.directions import directions, driven
 from agents.experiment import make_worlds
+from agents.gains import QUANTITY, gains
 from agents.learned import make_learned
 from agents.policy_zoo import find_policy
 from agents.runs import Run, load_traces
@@ -46,6 +50,7 @@ from agents.schedule import Schedule
 from rnn import Edit, edits_to_json
 from rnn.cell import quantities, unit_labels
 
+GAIN_DOSES = (-1.5, -1.25, -1, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1, 1.25, 1.5)
 WAY_DOSES = (-4, -3, -2, -1.5, -1.25, -1, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 4)
 
 
@@ -73,6 +78,8 @@ class Args:
     """Push along directions of the state too."""
     way_doses: tuple[float, ...] = WAY_DOSES
     """How far, drive units."""
+    gain_doses: tuple[float, ...] = GAIN_DOSES
+    """Doses of the gains, if the quantity is "output"."""
     seconds: float = 10.0
     """Simulated time of each animal."""
     onset: float = 2.0
@@ -99,7 +106,9 @@ def main(args: Args) -> dict:
     units = parse_units(args.units, quantities(cell)[quantity])
     held = {"quantity": quantity, "units": units, "pairs": parse_pairs(args.pairs, "+")}
     held["opposites"] = parse_pairs(args.pairs, "-")
-    rows = atlas_rows(cell, doses, **held, ways=ways, way_doses=args.way_doses)
+    scaled = gains(cell, args.drive) if quantity == QUANTITY else {}
+    doses_of = {"way_doses": args.way_doses, "scaled": scaled, "scaled_doses": args.gain_doses}
+    rows = atlas_rows(cell, doses, **held, ways=ways, **doses_of)
     if args.out:
         check_same(args, doses)
     with Run(args.out, args) if args.out else Run.new("clamp_atlas", args) as run:
@@ -247,7 +256,7 @@ def tell(result: dict, quantity: str, labels: list[str], count: int) -> None:
             f"{m['yaw_rate']:7.1f} {m['frequency']:5.2f}  {m['uprightness']:.2f}"
         )
     for what, unit in (("turning", "deg/s"), ("speed", "BL/s")):
-        for kind in ("unit", "direction"):
+        for kind in ("unit", "direction", "gain"):
             if kind not in result["reach"][what]:
                 print(f"{what}: no {kind} changes it to both sides" if what == "turning" else f"{what}: no {kind}")
                 continue

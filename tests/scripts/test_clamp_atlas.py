@@ -9,6 +9,7 @@ import torch
 
 from agents.atlas import Row, atlas_rows, best_levers, edit_of, edits_of, monotone, reach
 from agents.directions import directions
+from agents.gains import gains
 from agents.imitation import build_cell
 from agents.motion import Motion
 from rnn import edits_from_json, unroll
@@ -57,6 +58,30 @@ def test_a_row_does_the_same_in_the_batch_and_alone_from_its_edits_file():
         alone = unroll(cell, xs[:, :1], edits=edits_from_json(file)).outputs
         assert torch.allclose(together[:, i], alone[:, 0], atol=1e-6)
         assert not torch.allclose(together[:, i], together[:, 0], atol=1e-3)
+
+
+def test_a_gain_leaves_means_alone_scales_swings_and_does_the_same_in_the_batch_and_alone():
+    from rnn import edits_to_json
+
+    torch.manual_seed(0)
+    cell = build_cell("gru", 6, Motion.load("both"))
+    scaled = gains(cell, 4.0)
+    rows = atlas_rows(cell, [], quantity="output", units=[], scaled=scaled, scaled_doses=(-1.0, 1.0))
+    assert [(row.name, row.dose) for row in rows[3:5]] == [("wave", -1.0), ("wave", 1.0)]
+    xs = drive_input(cell, 4.0, batch=(20, len(rows)))
+    free, together = unroll(cell, xs).outputs, unroll(cell, xs, edits=edits_of(rows, "output", 0)).outputs
+    means = scaled["yaw"].means
+    joints = {row.name: row.factor != 1 for row in rows if row.dose == 1.0}
+    assert [int(chosen.sum()) for chosen in joints.values()] == [4, 4, 12, 24]
+    for i, row in enumerate(rows[1:], 1):
+        wanted = means + row.factor * (free[:, 0] - means)
+        assert torch.allclose(together[:, i], wanted, atol=1e-5), row.name
+        alone = unroll(cell, xs[:, :1], edits=edits_from_json(edits_to_json(edit_of(row, "output", 0)))).outputs
+        assert torch.allclose(together[:, i], alone[:, 0], atol=1e-6)
+    left, right = rows[2].factor, rows[1].factor
+    assert left[8] == left[16] == -1.5 and left[12] == left[20] == 1.5, "yaw of the limbs at a dose of 1"
+    assert torch.equal(right[[12, 20, 8, 16]], left[[8, 16, 12, 20]]), "mirrored"
+    assert gains(PhaseCell(), 4.0) == {}, "a pattern generator has no joint targets"
 
 
 def test_levers_are_the_best_sound_rows_of_each_goal():
