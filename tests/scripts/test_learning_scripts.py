@@ -86,3 +86,13 @@ def test_a_salamander_evolves_and_leaves_a_gait_and_traces(tmp_path):
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["cell"] == "cpg"
     with pytest.raises(ValueError, match="swim or walk"):
         train_salamander.main(train_salamander.Args(task="steer", out=tmp_path / "no"))
+
+
+def test_feedback_that_does_not_pay_is_left_out(tmp_path, monkeypatch):
+    """A search that finds the worst of gaits leaves the oscillator as it was; one that finds a better gait is heard."""
+    args = evolve_swimmer.Args(seeds=[0], controller="guarded", noise=0.1, delay=5, trials=4, out=tmp_path)
+    gait = evolve_swimmer.GAITS["feedback"]
+    numbers = dict(frequency=1.0, amplitude=0.8, lag=1.5, stiffness=2.0, damping=0.1, feedback=0.0, steer=0.0)
+    base, still = gait.space.encode(numbers), gait.space.encode({**numbers, "amplitude": 0.1})
+    assert evolve_swimmer.better(args, gait, base, still, seed=0, steps=100) is base
+    assert (evolve_swimmer.better(args, gait, still, base, seed=0, steps=100) == base).all()
