@@ -132,12 +132,15 @@ class Imagination:
         self.policy, self.model, self.reward, self.alive = policy, model, reward, alive
         self.saturation = saturation
         self.horizon, self.discount, self.lambda_, self.bootstrap = horizon, discount, lambda_, bootstrap
+        self.reached: tuple[Tensor, PolicyMemory] | None = None
         own = [*policy.cell.parameters(), *policy.head.parameters()]
-        self.actor_optimiser = torch.optim.Adam(own, lr=learning_rate)
-        self.critic_optimiser = torch.optim.Adam(policy.critic.parameters(), lr=learning_rate)
+        self.actor_optimiser = torch.optim.Adam(own, lr=learning_rate, fused=True)
+        self.critic_optimiser = torch.optim.Adam(policy.critic.parameters(), lr=learning_rate, fused=True)
 
     def update(self, obs: Tensor, memory: PolicyMemory | None = None) -> dict[str, float]:
         """One step of policy and critic from starts [B, D] (with the policy's memory there).
+
+        `reached` then holds the observations and memories at which the rollouts ended.
 
         Raises:
             FloatingPointError: an imagined return that is not finite.
@@ -156,6 +159,7 @@ class Imagination:
                 discounts.append(self.discount * going)
                 latents.append(z)
                 obs = following
+            self.reached = obs.detach(), map_state(Tensor.detach, memory)
             latents.append(policy.latent(obs, memory)[0])
             zs, reward, discount = torch.stack(latents), torch.stack(rewards), torch.stack(discounts)
             value = policy.values(zs[1:]) if self.bootstrap else torch.zeros_like(reward)
@@ -183,25 +187,39 @@ class Dreamer:
     """A policy that lives in a world and learns in its model between episodes.
 
     Imagined rollouts start where it has been, with the memory that the policy would have there: it is first run over
-    the `burn_in` observations before.
+    the `burn_in` observations before. Most go on where the last ones ended, so that the policy learns in the states to
+    which its present actions lead and not only where earlier ones led, until they are renewed or leave what was seen.
 
     Args:
         trainer: policy, model and reward.
         batch: rollouts imagined per update.
         burn_in: observations before a start.
-        noise: standard deviation of exploration, in units of half the action box.
+        noise: greatest standard deviation of exploration, in units of half the action box. Each episode draws its own
+            from 0 to that: a policy that only ever lived with noise may be stuck without it, and would never know.
+        renewed: share of the rollouts that start from a real observation; 1 for all.
         seed: of starts and exploration.
     """
 
-    def __init__(self, trainer: Imagination, *, batch: int = 64, burn_in: int = 8, noise: float = 0.3, seed: int = 0):
+    def __init__(
+        self,
+        trainer: Imagination,
+        *,
+        batch: int = 64,
+        burn_in: int = 8,
+        noise: float = 0.3,
+        renewed: float = 0.3,
+        seed: int = 0,
+    ):
         self.trainer, self.policy = trainer, trainer.policy
-        self.batch, self.burn_in, self.noise = batch, burn_in, noise
+        self.batch, self.burn_in, self.noise, self.renewed = batch, burn_in, noise, renewed
         self.generator = torch.Generator().manual_seed(seed)
         self.memory: PolicyMemory | None = None
+        self.level = noise
 
     def reset(self) -> None:
         """Forget: a new episode."""
         self.memory = None
+        self.level = self.noise * torch.rand((), generator=self.generator).item()
 
     @torch.no_grad()
     def act(self, obs: Tensor, *, explore: bool = True) -> Tensor:
@@ -209,7 +227,7 @@ class Dreamer:
         memory = self.policy.initial_state(len(obs)) if self.memory is None else self.memory
         action, self.memory = self.policy(obs, memory)
         if explore:
-            action = action + self.noise * torch.empty_like(action).normal_(generator=self.generator)
+            action = action + self.level * torch.empty_like(action).normal_(generator=self.generator)
         return action.clamp(-1, 1)
 
     def learn(self, episodes: Sequence[Tensor], updates: int) -> dict[str, float]:
@@ -225,6 +243,8 @@ class Dreamer:
         std = lived.std(0)
         self.policy.mean.copy_(lived.mean(0))
         self.policy.std.copy_(torch.where(std > 1e-6, std, 1.0))
+        low, high = lived.amin(0), lived.amax(0)
+        reached: tuple[Tensor, PolicyMemory] | None = None
         metrics: dict[str, float] = {}
         for _ in range(updates):
             end = ends[torch.randint(len(ends), (self.batch,), generator=self.generator)]
@@ -233,8 +253,19 @@ class Dreamer:
             with torch.no_grad():
                 for obs in past[:-1].unbind(0):
                     _, memory = self.policy.latent(obs, memory)
-            metrics = self.trainer.update(past[-1], memory)
+            start = past[-1]
+            if reached is not None:
+                inside = ((reached[0] >= low) & (reached[0] <= high)).all(1)
+                again = inside & (torch.rand(self.batch, generator=self.generator) >= self.renewed)
+                start, memory = (_choose(again, old, new) for old, new in zip(reached, (start, memory), strict=True))
+            metrics = self.trainer.update(start, memory)
+            reached = self.trainer.reached
         return metrics
+
+
+def _choose(mask: Tensor, one: Any, other: Any) -> Any:
+    """Rows of one state where the mask [B] is true, else of the other."""
+    return map_state(lambda a, b: torch.where(mask.reshape(-1, *[1] * (a.dim() - 1)), a, b), one, other)
 
 
 class _frozen:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rnn.cell import Cell, map_state
 from rnn.models import make_cell
+from rnn.sequence import run_sequence
 
 __all__ = ["BodyMismatch", "DynamicsState", "RecurrentDynamics", "Standardiser", "horizon", "open_loop_error"]
 
@@ -149,6 +150,14 @@ class RecurrentDynamics(nn.Module):
                 predictions.append(prediction)
         return torch.stack(predictions)
 
+    def one_step_loss(self, obs: Tensor, actions: Tensor, washout: int) -> Tensor:
+        """Squared error of predictions one step ahead of measured readings, from step `washout` on, in units of the
+        deviation of a step's change; obs [T + 1, B, D], actions [T, B, A]. Runs on a cell's fast path."""
+        x = torch.cat([self.obs_scale(obs[:-1]), self.action_scale(actions)], -1)
+        y, _ = run_sequence(self.cell, x, self.cell.initial_state(x.shape[1]))
+        change = self.readout(torch.cat([y, x], -1)[washout:])
+        return (change - self.change_scale(obs[1:] - obs[:-1])[washout:]).square().mean()
+
     def loss(self, obs: Tensor, actions: Tensor, warmup: int) -> Tensor:
         """Squared error of the open loop in units of each reading's deviation; obs [T + 1, B, D], actions [T, B, A]."""
         predicted = self.simulate(obs[:warmup], actions)
@@ -162,11 +171,16 @@ def fit(
     *,
     warmup: int,
     stages: Mapping[int, int],
+    one_step: int = 0,
+    section: int = 50,
     batch: int = 32,
     learning_rate: float = 3e-3,
     seed: int = 0,
 ) -> list[float]:
-    """Train on logged sequences by open-loop prediction over growing horizons.
+    """Train on logged sequences by prediction one step ahead, then in open loop over growing horizons.
+
+    One step ahead every reading of a section teaches, so that many cheap steps make the model exact before open loops
+    make it robust to its own errors.
 
     Args:
         model: its scales are set from the data first.
@@ -174,6 +188,8 @@ def fit(
         actions: [T, B, A].
         warmup: measured steps before each open loop.
         stages: {open-loop steps: gradient steps}, in order; short ones first keep the gradients tame.
+        one_step: gradient steps one step ahead, before the stages.
+        section: steps of the sections on which these run.
         batch: sections per gradient step.
         learning_rate: of Adam, with a one-cycle course over all stages.
         seed: of the choice of sections.
@@ -186,20 +202,20 @@ def fit(
         ValueError: a stage longer than the data.
     """
     model.fit_scales(obs, actions)
-    total = sum(stages.values())
+    total = one_step + sum(stages.values())
     optimiser = torch.optim.Adam(model.parameters(), lr=learning_rate)
     course = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, total_steps=total + 1, pct_start=0.1)
     rng = np.random.default_rng(seed)
     losses = []
-    for ahead, steps in stages.items():
-        length = warmup + ahead - 1
+    for ahead, steps in [(0, one_step), *stages.items()]:
+        length = warmup + ahead - 1 if ahead else min(section, len(actions))
         if length > len(actions):
             raise ValueError(f"{warmup} + {ahead} steps do not fit in sequences of {len(actions)}; shorten the stage")
         for _ in range(steps):
             begin = rng.integers(0, len(actions) - length + 1)
             rows = torch.from_numpy(rng.integers(0, obs.shape[1], batch))
-            span = slice(begin, begin + length + 1)
-            loss = model.loss(obs[span, rows], actions[begin : begin + length, rows], warmup)
+            part = obs[begin : begin + length + 1, rows], actions[begin : begin + length, rows]
+            loss = model.loss(*part, warmup) if ahead else model.one_step_loss(*part, min(warmup, length - 1))
             if not torch.isfinite(loss):
                 raise FloatingPointError("the loss is not finite; lower the learning rate or shorten the stages")
             optimiser.zero_grad()

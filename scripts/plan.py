@@ -102,7 +102,7 @@ def main(args: Args) -> list[float]:
             if lived >= args.steps or (args.until is not None and score >= args.until):
                 break
         if args.judged:
-            judged = judge(task, chooser, args.judged, seed=500_000 + args.seed)
+            judged = judge(task, chooser, args.judged, seed=500_000 + 100 * args.seed)  # other starts for each seed
             run.save_json(
                 "metrics.json", {"judged": judged.tolist(), "mean": judged.mean(), "steps": lived, "cpu_seconds": cpu}
             )

@@ -94,7 +94,7 @@ def test_imagined_starts_carry_the_memory_of_their_own_episode():
 
     class Spy:
         def __init__(self):
-            self.policy = policy
+            self.policy, self.reached = policy, None
 
         def update(self, obs, memory):
             seen.append((obs, memory))
@@ -114,6 +114,31 @@ def test_imagined_starts_carry_the_memory_of_their_own_episode():
     )
     with pytest.raises(ValueError, match="shorter"):
         Dreamer(Spy(), burn_in=9).learn(episodes, 1)
+
+
+def test_imagined_rollouts_go_on_where_they_ended_unless_that_is_beyond_what_was_seen():
+    policy = ImaginedPolicy(1, 1, hidden=4)
+    starts = []
+
+    class Counting:
+        """A rollout that moves on by 1, from whole numbers to halves."""
+
+        def __init__(self):
+            self.policy, self.reached = policy, None
+
+        def update(self, obs, memory):
+            starts.append(obs)
+            self.reached = (torch.where(obs % 1 == 0, obs + 0.5, obs + 1), memory)
+            return {}
+
+    Dreamer(Counting(), batch=400, burn_in=1, renewed=0.25).learn([torch.arange(0.0, 5)[:, None]], 12)
+    real = torch.stack([(obs % 1 == 0).float().mean() for obs in starts])
+    assert real[0] == 1 and real[1] < 0.6 and real[5:].mean() > 0.25
+    later = torch.stack(starts[1:])
+    assert later.max() <= 4.0 and (later[later % 1 != 0] > 0).all()  # 4.5 lies beyond what was seen
+    starts.clear()
+    Dreamer(Counting(), batch=400, burn_in=1, renewed=1.0).learn([torch.arange(0.0, 5)[:, None]], 3)
+    assert all((obs % 1 == 0).all() for obs in starts)
 
 
 def test_a_dreamer_that_acts_in_halves_acts_as_in_one_go():
