@@ -27,7 +27,7 @@ class OrthogonalCell(Cell):
         z_t = V x_t + Q h_{t-1}, \qquad y_t = h_t = s(z_t)
 
     The default s, modReLU, changes only the modulus: `z / |z| max(0, |z| + b)`. With b = 0 the gradient keeps its
-    norm over any number of steps. Q starts as rotations by angles uniform in (-pi, pi), one per pair of units. With
+    norm over any number of steps. Q starts as rotations by random angles, one per pair of units. With
     `unitary` the units are complex numbers, H/2 real parts then H/2 imaginary parts, and Q is unitary.
 
     Q is computed by torch's orthogonal parametrisation once per sequence (`unroll` keeps it), not once per step. Its
@@ -43,6 +43,12 @@ class OrthogonalCell(Cell):
         squash: "modrelu", or "tanh", "identity" ... as in `ElmanCell`.
         unitary: complex units.
         parametrization: "matrix_exp", "cayley" or "householder".
+        max_phase: largest angle at the start, radians per step. The default, pi, is for copying at full time
+            resolution; to sum up over n steps use less than 1 / n.
+        gain: factor on the starting V. Inputs that add up over n steps keep a state of unit size with n^(-1/2).
+
+    Raises:
+        ValueError: an odd H if unitary; a max_phase outside [0, pi]; a gain that is not positive.
 
     >>> cell = OrthogonalCell(1, 6)
     >>> bool(torch.allclose(cell.Q.T @ cell.Q, torch.eye(6), atol=1e-5))
@@ -57,8 +63,12 @@ class OrthogonalCell(Cell):
         squash: str = "modrelu",
         unitary: bool = False,
         parametrization: str = "matrix_exp",
+        max_phase: float = math.pi,
+        gain: float = 1.0,
     ):
         super().__init__()
+        if not 0 <= max_phase <= math.pi or not gain > 0:
+            raise ValueError(f"max_phase lies in [0, pi] and gain is positive, received {max_phase} and {gain}")
         if unitary and hidden_size % 2:
             raise ValueError(f"a unitary cell has pairs of units, received H={hidden_size}; pass an even H")
         self.input_size, self.hidden_size, self.output_size = input_size, hidden_size, hidden_size
@@ -66,9 +76,11 @@ class OrthogonalCell(Cell):
         self.s = None if squash == "modrelu" else squashing(squash)
         self.weight_ih = nn.Parameter(torch.empty(hidden_size, input_size))
         nn.init.kaiming_normal_(self.weight_ih, nonlinearity="relu")
+        with torch.no_grad():
+            self.weight_ih.mul_(gain)
         units = hidden_size // 2 if unitary else hidden_size
         self.bias = nn.Parameter(torch.zeros(units))
-        start = _turns(units, unitary)
+        start = _turns(units, unitary, max_phase)
         self.weight_hh = nn.Parameter(start.clone())
         parametrizations.orthogonal(self, "weight_hh", orthogonal_map=parametrization)
         self.weight_hh = start  # type: ignore[assignment]
@@ -113,11 +125,11 @@ def mod_relu(z: Tensor, bias: Tensor) -> Tensor:
     return torch.sign(z) * torch.relu(z.abs() + bias)
 
 
-def _turns(units: int, unitary: bool) -> Tensor:
+def _turns(units: int, unitary: bool, largest: float) -> Tensor:
     """Rotations by random angles: a diagonal of e^{i theta}, or 2 x 2 blocks (and a 1, if the number is odd)."""
     if unitary:
-        return torch.diag(torch.exp(1j * (torch.rand(units) * 2 - 1) * math.pi))
-    theta = (torch.rand(units // 2) * 2 - 1) * math.pi
+        return torch.diag(torch.exp(1j * (torch.rand(units) * 2 - 1) * largest))
+    theta = (torch.rand(units // 2) * 2 - 1) * largest
     cos, sin = torch.cos(theta), torch.sin(theta)
     blocks = list(torch.stack([cos, -sin, sin, cos], -1).unflatten(-1, (2, 2)).unbind(0))
     return torch.block_diag(*blocks, *[torch.ones(1, 1)] * (units % 2))

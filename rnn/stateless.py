@@ -21,12 +21,13 @@ class FrameState(NamedTuple):
 
 
 class FrameCell(Cell):
-    """Each frame by itself, `y_t = h_t = s(V x_t + b)`. Its state is what it said last, which it never hears.
+    """Each frame by itself, `y_t = h_t = s(V x_t + b) - c`. Its state is what it said last, which it never hears.
 
     Args:
         input_size: I.
         hidden_size: H.
         squash: s, as in `rnn.elman.ElmanCell`.
+        offset: learn c [H], which starts at 0; without it c = 0.
 
     >>> cell = FrameCell(2, 3)
     >>> x, a, b = torch.ones(1, 2), FrameState(torch.zeros(1, 3)), FrameState(torch.ones(1, 3))
@@ -34,19 +35,59 @@ class FrameCell(Cell):
     True
     """
 
-    def __init__(self, input_size: int, hidden_size: int, *, squash: str = "tanh"):
+    sequence_path = "scan"
+    sequence_seen = ("h",)
+
+    def __init__(self, input_size: int, hidden_size: int, *, squash: str = "tanh", offset: bool = False):
         super().__init__()
         self.input_size, self.hidden_size, self.output_size = input_size, hidden_size, hidden_size
         self.squash, self.s = squash, squashing(squash)
         self.weight = uniform(hidden_size, input_size, input_size)
         self.bias = nn.Parameter(torch.zeros(hidden_size))
+        self.offset = nn.Parameter(torch.zeros(hidden_size)) if offset else None
 
     def initial_state(self, batch: int) -> FrameState:
         return FrameState(self.zeros(batch, self.hidden_size))
 
     def forward(self, x: Tensor, state: FrameState, tap: Tap = no_tap) -> tuple[Tensor, FrameState]:
-        h = tap("h", self.s(linear(tap("input", x), self.weight, self.bias)))
+        h = tap("h", self._say(tap("input", x)))
         return h, FrameState(h)
+
+    def sequence(
+        self, xs: Tensor, state: FrameState, resets: Tensor | None, fresh: FrameState | None, holds: tuple[()] = ()
+    ) -> tuple[Tensor, FrameState, dict[str, Tensor]]:
+        """All frames at once; resets change nothing, since the past is never heard."""
+        ys = self._say(xs)
+        return ys, FrameState(ys[-1]), {"h": ys}
+
+    def _say(self, x: Tensor) -> Tensor:
+        y = self.s(linear(x, self.weight, self.bias))
+        return y if self.offset is None else y - self.offset
+
+    @torch.no_grad()
+    def standardise(self, xs: Tensor) -> None:
+        """Start from data: `V x + b` has mean 0 and variance 1 over xs [..., I], and so, with an offset, y has mean 0.
+
+        What follows may then add up many frames without adding up a constant, which would drown the rest. The weights
+        are drawn anew, in random directions. As in "Weight Normalization" (Salimans & Kingma, 2016), section 3.
+
+        Raises:
+            ValueError: an input that is constant over xs in every channel.
+
+        >>> cell = FrameCell(2, 3, squash="relu", offset=True)
+        >>> xs = torch.rand(1000, 2)
+        >>> cell.standardise(xs)
+        >>> bool(cell(xs, cell.initial_state(1000))[0].mean(0).abs().max() < 1e-5)
+        True
+        """
+        xs = xs.reshape(-1, self.input_size)
+        if not xs.std(0).any():
+            raise ValueError("inputs that never change cannot be standardised; pass the inputs of a batch of sequences")
+        self.weight.normal_()
+        self.weight.div_((xs @ self.weight.T).std(0)[:, None])
+        self.bias.copy_(-self.weight @ xs.mean(0))
+        if self.offset is not None:
+            self.offset.copy_(self.s(linear(xs, self.weight, self.bias)).mean(0))
 
 
 class WindowState(NamedTuple):

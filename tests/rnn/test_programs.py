@@ -132,6 +132,33 @@ def test_a_window_and_a_convolution_see_so_far_and_no_further():
         assert (g.flatten() != 0).nonzero().flatten().tolist() == list(range(16 - reach, 16))
 
 
+@pytest.mark.parametrize("offset", [False, True])
+def test_a_layer_without_memory_runs_all_frames_at_once_and_starts_standardised(offset):
+    torch.manual_seed(0)
+    xs = torch.rand(30, 5, 2) + 3.0
+    cell = FrameCell(2, 7, squash="relu", offset=offset)
+    cell.standardise(xs)
+    z = xs @ cell.weight.T + cell.bias
+    assert z.mean((0, 1)).abs().max() < 1e-5 and torch.allclose(z.std((0, 1)), torch.ones(7), atol=0.01)
+    fast, loop = unroll(cell, xs, path="scan"), unroll(cell, xs, path="loop")
+    torch.testing.assert_close(fast.outputs, loop.outputs)
+    torch.testing.assert_close(fast.state.h, loop.state.h)
+    assert (fast.outputs.mean((0, 1)).abs().max() < 1e-5) == offset
+    with pytest.raises(ValueError, match="never change"):
+        cell.standardise(torch.ones(4, 2))
+
+
+def test_an_orthogonal_cell_that_starts_near_the_identity_sums_up():
+    from rnn.orthogonal import OrthogonalCell
+
+    torch.manual_seed(0)
+    cell = OrthogonalCell(2, 16, max_phase=1e-4, gain=0.1)
+    xs = torch.randn(50, 3, 2)
+    assert torch.allclose(unroll(cell, xs).outputs[-1], xs.sum(0) @ cell.weight_ih.T, atol=0.02)
+    with pytest.raises(ValueError, match="max_phase"):
+        OrthogonalCell(2, 4, max_phase=4.0)
+
+
 def test_when_sensors_go_blank_the_stateless_model_fails_and_state_carries_through():
     """The phase of a known oscillation is to be told while the input is covered for 12 of 40 steps."""
     torch.manual_seed(0)
