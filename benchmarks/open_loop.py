@@ -3,7 +3,7 @@
     python -m benchmarks.open_loop --seeds 10 11 12 13 14
 
 Runs `scripts/fit_world.py` per task and seed and writes `benchmarks/results/open_loop.json` and `.md` after every run;
-runs already there are not repeated. 5 CPU-seconds per seed for the oscillator, 30 for the pendulum.
+runs already there are not repeated. About a minute of CPU per task and seed.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from scripts import fit_world
 class Args:
     tasks: list[str] = field(default_factory=lambda: list(fit_world.TASKS))
     """Tasks of `scripts/fit_world.py`."""
-    seeds: list[int] = field(default_factory=lambda: [10, 11, 12, 13, 14])
+    seeds: list[int] = field(default_factory=lambda: [20, 21, 22, 23, 24])
     """Of data and models."""
-    gradient_steps: int = 0
-    """Of the recurrent model (some minutes each); 0 leaves it out."""
-    ensemble_steps: int = 6000
-    """Of the ensemble."""
+    gradient_steps: int = 3200
+    """Of the recurrent model; 0 leaves it out."""
+    ensemble_steps: int = 0
+    """Of the ensemble; 0 leaves it out."""
     out: Path = Path("benchmarks/results")
     """Where the tables go."""
 
@@ -47,10 +47,14 @@ def write(rows: list[dict[str, Any]], out: Path) -> None:
         "# Open-loop prediction",
         "",
         "Horizon: time until the error first exceeds 0.4 deviations, in natural periods, median (lowest tenth) over",
-        "held-out episodes under random pushes; mean, and range of the medians, over seeds.",
+        "held-out episodes under random pushes; mean, and range of the medians, over seeds. `through`: share of the",
+        "episodes (75 periods of the oscillator, 49 of the pendulum) that are predicted to their end. `gru`: trained",
+        "by gradients; `fast weights`: recursive least squares in a cell, fitted while it watches; `simulator`: the",
+        "equations from the last reading, exact but for its single precision (pendulum), or without the hidden rhythms",
+        "and at the mean of what is drawn (oscillator).",
         "",
-        "| task | model | seeds | horizon, periods | range | tenth | error after 1, 10, 100 steps | CPU-s |",
-        "|---|---|---|---|---|---|---|---|",
+        "| task | model | seeds | horizon, periods | range | tenth | through | error after 1, 10, 100 steps | CPU-s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for task, model in dict.fromkeys((row["task"], row["model"]) for row in rows):
         some = [row for row in rows if (row["task"], row["model"]) == (task, model)]
@@ -59,7 +63,8 @@ def write(rows: list[dict[str, Any]], out: Path) -> None:
         errors = ", ".join(f"{column[f'rmse_{k}'].mean():.2g}" for k in (1, 10, 100))
         lines.append(
             f"| {task} | {model} | {len(some)} | {ahead.mean():.2f} | {ahead.min():.2f} to {ahead.max():.2f} "
-            f"| {column['tenth'].mean():.2f} | {errors} | {column['cpu_seconds'].mean():.0f} |"
+            f"| {column['tenth'].mean():.2f} | {column['episodes_through'].mean():.2f} | {errors} "
+            f"| {column['cpu_seconds'].mean():.0f} |"
         )
     write_atomically(out / "open_loop.md", ("\n".join(lines) + "\n").encode())
 

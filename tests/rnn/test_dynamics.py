@@ -63,6 +63,28 @@ def test_a_linear_system_is_predicted_for_many_periods_where_the_last_value_fail
     assert horizon(error).float().mean() > 5 * period > 4 * horizon(last).float().mean()
 
 
+@pytest.mark.parametrize(("cell", "layers"), [("gru", ()), ("lstm", (6,)), ("elman", (6, 5))])
+def test_one_step_ahead_on_the_fast_path_equals_stepping_with_measured_readings(cell, layers):
+    torch.manual_seed(0)
+    obs, actions = pendulums(12, 3, 0)
+    model = RecurrentDynamics(2, 1, cell=cell, hidden=5, layers=layers)
+    model.fit_scales(obs, actions)
+    torch.nn.init.normal_((model.readout[-1] if layers else model.readout).weight)
+    state, errors = model.begin(obs[0]), []
+    for t, action in enumerate(actions):
+        state, ahead = model.step(state._replace(obs=obs[t]), action)
+        errors.append((ahead - obs[t + 1]) / model.change_scale.std)
+    torch.testing.assert_close(model.one_step_loss(obs, actions, 4), torch.stack(errors)[4:].square().mean())
+
+
+def test_learning_one_step_ahead_finds_a_hidden_velocity():
+    torch.manual_seed(0)
+    obs, actions = pendulums(60, 64, 1, hide_velocity=True)
+    model = RecurrentDynamics(1, 1, cell="linear", hidden=4)
+    losses = fit(model, obs, actions, warmup=5, stages={5: 20}, one_step=200, section=20, batch=64, learning_rate=1e-2)
+    assert len(losses) == 220 and losses[199] < 0.02 < 0.2 < losses[0]
+
+
 def test_the_ensemble_deals_each_row_to_its_member_and_finds_a_linear_map():
     torch.manual_seed(0)
     model = Ensemble(2, 1, members=3, hidden=24)
