@@ -121,7 +121,7 @@ class PQN(RecurrentDQN):
                 with torch.no_grad():
                     for slow, fast in zip(self.target.parameters(), self.online.parameters(), strict=True):
                         slow.lerp_(fast, c.target_rate)
-        return {"loss": loss_sum, "gradient_norm": norm, "epsilon": self.epsilon()}
+        return {"loss": loss_sum, "gradient_norm": norm, "epsilon": float(self.epsilon().mean())}
 
     def _start(self, parts: list[torch.Tensor], batch: int) -> Any:
         return rebuild(self.online.cell.initial_state(batch), parts) if self.online.cell is not None else None

@@ -51,7 +51,13 @@ _MOUNTAIN_HINT = {"hints": 200, "hint_low": (0.5, 0.0), "hint_high": (0.6, 0.07)
 
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "CartPole-v1": {
-        "recurrent_dqn": {"reward_scale": 0.05, "scale": (1.0, 1.0, 10.0, 1.0)},
+        "recurrent_dqn": {
+            "reward_scale": 0.01,
+            "initial_value": 1.0,
+            "n_step": 10,
+            "target_rate": 0.03,
+            "scale": (1.0, 1.0, 10.0, 1.0),
+        },
         "pqn": {"reward_scale": 0.05, "scale": (1.0, 1.0, 10.0, 1.0)},
         "recurrent_fitted_q": {
             "scale": (1.0, 1.0, 10.0, 1.0),

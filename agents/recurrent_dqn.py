@@ -47,6 +47,9 @@ class RecurrentDQNConfig:
     """Discount."""
     reward_scale: float = 1.0
     """Factor of the rewards."""
+    initial_value: float = 0.0
+    """What every action is worth before anything is learned. Where all rewards are alike, the value of going on for
+    ever (reward / (1 - gamma)) spares the network the climb, and only what ends an episode is left to be learned."""
     rescaling: bool = False
     """Value rescaling h (Pohlen et al., 2018)."""
     replay: int = 100_000
@@ -83,6 +86,8 @@ class RecurrentDQNConfig:
     """How much of the online weights the target weights take on at every update."""
     epsilon: float = 0.03
     """Share of random actions after `epsilon_steps`, from 1 at the start, linearly."""
+    epsilon_spread: float = 0.0
+    """World i of N ends at epsilon^(1 + spread i / (N - 1)): 7 in Ape-X (Horgan et al., 2018), with epsilon 0.4."""
     epsilon_steps: int = 10_000
     """Environment steps."""
     act_with_target: bool = True
@@ -132,6 +137,9 @@ class RecurrentDQN(Learner):
             previous_action=c.previous_action,
             previous_reward=c.previous_reward,
         ).to(self.device)
+        with torch.no_grad():
+            last = self.online.advantage if self.online.value is None else self.online.value
+            (last[-1] if isinstance(last, nn.Sequential) else last).bias += c.initial_value
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         heads = {id(p) for m in (self.online.advantage, self.online.value) if m is not None for p in m.parameters()}
         groups = [
@@ -182,10 +190,12 @@ class RecurrentDQN(Learner):
         """Whether nothing is carried from step to step."""
         return self.online.cell is None and not (self.config.previous_action or self.config.previous_reward)
 
-    def epsilon(self) -> float:
-        """Share of random actions now."""
-        progress = min(self.num_timesteps / max(self.config.epsilon_steps, 1), 1.0)
-        return 1.0 + (self.config.epsilon - 1.0) * progress
+    def epsilon(self) -> np.ndarray:
+        """Share of random actions now, of every world, [N]."""
+        c = self.config
+        progress = min(self.num_timesteps / max(c.epsilon_steps, 1), 1.0)
+        last = c.epsilon ** (1 + c.epsilon_spread * np.arange(self.n_envs) / max(self.n_envs - 1, 1))
+        return np.asarray(1.0 + (last - 1.0) * progress)
 
     def choose(self, obs: Tensor, state: Any, first: Tensor, *, explore: bool) -> tuple[np.ndarray, Any]:
         network = self.online if explore else self.judge
@@ -195,7 +205,8 @@ class RecurrentDQN(Learner):
         q, after = network.step(obs, inner, first, reward.to(obs))
         action = q.argmax(1).cpu().numpy()
         if explore:
-            random = self.rng.random(len(obs)) < self.epsilon()
+            epsilon = self.epsilon() if learning else self.epsilon().mean()
+            random = self.rng.random(len(obs)) < epsilon
             action = np.where(random, self.rng.integers(self.num_actions, size=len(obs)), action)
         if self.memoryless:
             return action, ()
@@ -260,7 +271,7 @@ class RecurrentDQN(Learner):
             torch._foreach_lerp_(list(self.target.parameters()), list(self.online.parameters()), c.target_rate)
         if c.priority > 0:
             self.replay.prioritise(batch.place, sequence_priority(td.detach(), mask, c.eta).numpy())
-        return {"loss": float(loss.detach()), "gradient_norm": norm, "epsilon": self.epsilon()}
+        return {"loss": float(loss.detach()), "gradient_norm": norm, "epsilon": float(self.epsilon().mean())}
 
     def memory(self) -> dict[str, Any]:
         return {"replay": self.replay.snapshot(), "reward_before": self.reward_before, "owed": self.owed}

@@ -135,7 +135,11 @@ class RecurrentFittedQ(RecurrentDQN):
         loss = 0.0
         for _ in range(c.iterations):
             loss = self.fit(batch)
-        return {"loss": loss, "transitions": float(len(self.replay) * self.n_envs), "epsilon": self.epsilon()}
+        return {
+            "loss": loss,
+            "transitions": float(len(self.replay) * self.n_envs),
+            "epsilon": float(self.epsilon().mean()),
+        }
 
     def fit(self, tape: Sequences) -> float:
         """One fitted iteration over the tape; returns the mean loss of its last pass."""

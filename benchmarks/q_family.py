@@ -69,17 +69,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         + ["--evaluate-every", "10000", "--episodes", "40", "--film"],
     ),
     "cartpole": (
-        "CartPole-v1, velocities hidden, recurrent DQN, 24,000 steps",
-        ["scripts/train_q.py", "--seeds", "0:5", "--hide", "velocity", "--steps", "24000", "--evaluate-every", "3000"],
-    ),
-    "cartpole_fresh": (
-        "The same for 40,000 steps, on five seeds on which nothing was chosen",
-        ["scripts/train_q.py", "--seeds", "210:215", "--hide", "velocity", "--steps", "40000"]
-        + ["--evaluate-every", "3000"],
-    ),
-    "cartpole_long": (
-        "The same for at most 100,000 steps, a seed stopping once two evaluations in a row reach 495; fresh seeds",
-        ["scripts/train_q.py", "--seeds", "220:225", "--hide", "velocity", "--steps", "100000"]
+        "CartPole-v1, velocities hidden, recurrent DQN; a seed stops once two evaluations in a row reach 495",
+        ["scripts/train_q.py", "--seeds", "230:235", "--hide", "velocity", "--steps", "50000"]
         + ["--evaluate-every", "3000", "--stop-at", "495"],
     ),
     "cartpole_controls": (

@@ -252,3 +252,18 @@ def test_all_refinements_run_together():
     options = dict(priority=0.9, rescaling=True, period=4, encoder=8, encoder_lr=0.1, previous_reward=True)
     agent = AGENTS["dqn"](worlds(Recall), seed=1, **options).learn(600)
     assert agent._n_updates > 10 and len(np.unique(agent.replay.priorities)) > 10
+
+
+@pytest.mark.parametrize("settings", [{"dueling": True}, {"dueling": False}, {"dueling": False, "heads": 0}])
+def test_a_first_value_moves_every_value_by_as_much_and_no_preference(settings):
+    plain, hopeful = (RecurrentDQN(worlds(Recall, 2), seed=4, initial_value=v, **settings) for v in (0.0, 1.5))
+    obs, first = torch.randn(2, 2), torch.ones(2, dtype=torch.bool)
+    before, after = (a.scores(obs, a.initial_state(2), first) for a in (plain, hopeful))
+    assert torch.allclose(after, before + 1.5, atol=1e-6)
+
+
+def test_worlds_explore_by_different_shares_which_begin_at_one():
+    agent = RecurrentDQN(worlds(Recall), epsilon=0.4, epsilon_spread=7.0, epsilon_steps=100, warmup=10_000)
+    assert np.array_equal(agent.epsilon(), np.ones(8))
+    agent.num_timesteps = 100
+    assert np.allclose(agent.epsilon(), [0.4 ** (1 + k) for k in range(8)])
