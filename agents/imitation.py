@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from agents.learned import GENERATORS, LearnedCell, make_core
-from agents.motion import Course, Motion, MotionState
+from agents.learned import GENERATORS, SEGMENTS, LearnedCell, make_core
+from agents.motion import DT, Course, Motion, MotionState
 from agents.readout import settle_readout
+from agents.sharpen import sharpen
 from rnn.model import pack, unpack
 from rnn.unroll import Unrolled, unroll
 
@@ -24,10 +25,10 @@ QUIET = 0.2
 """An error of this size, rad, in a joint that should be still counts as one joint that does not move at all."""
 
 
+BODY_LAG = 0.02
+"""By how much the spine follows its targets in the pool, s: 15 to 25 ms over joints and drives of 3 to 5."""
 QUICK_FROM = 64
 """Steps from which a free run takes the core's kernels; shorter ones are the plain loop, bit for bit."""
-KEEN = 4.0
-"""Factor on the first weights from the drives to the core: the gait changes within a few hundredths of a drive at 3."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,13 @@ class Imitation:
             get one.
         renew: share of rows that start anew at a known phase, instead of going on from where they are.
         rest: share of the new rows that start at rest in the cell's own first state.
-        feel: share of rows that feel the spine's angles, 10 to 30 ms late, 0.8 to 1.2 times as large as the target (in
-            the body measured: 17 to 35 ms, 0.8 to 1.2 but for the last joint), with noise of 3 degrees.
-        hold: share of its lag or lead that a row must make up by itself when it was not pushed: without it a wrong
-            frequency costs nothing, since rows are compared in their own phase.
+        feel: share of rows that feel the spine's angles, `BODY_LAG` late, 0.8 to 1.2 times as large as the target (in
+            the pool measured: 0.8 to 1.2 but for the last joint), with noise of 3 degrees.
+        astray: standard deviation of the phase by which a row feels the spine ahead or behind, cycles. Without it a
+            network follows the body's phase so closely that it runs at the frequency at which its lead fits the
+            body's lag, not at that of the drive (2.67 for 2.58 Hz at a drive of 3.01, 3.78 for 3.82 Hz at 4.95).
+        hold: share of its lag or lead that a row must make up by itself when it was not pushed (all, when it feels the
+            spine): without it a wrong frequency costs nothing, since rows are compared in their own phase.
         settle: after which parts of the iterations the readout is solved anew (see `agents.readout`).
         jump: share of rows whose drive jumps within the section.
         seed: of weights and draws.
@@ -61,7 +65,8 @@ class Imitation:
     rest: float = 0.2
     feel: float = 0.3
     jump: float = 0.3
-    hold: float = 0.3
+    hold: float = 0.7
+    astray: float = 0.1
     settle: tuple[float, ...] = (0.6, 1.0)
     seed: int = 0
 
@@ -72,7 +77,7 @@ def build_cell(name: str, hidden: int, motion: Motion, **settings: Any) -> Learn
     low, high = cycles.amin((0, 1)), cycles.amax((0, 1))
     core = make_core(name, hidden, **settings).requires_grad_(name not in GENERATORS)
     if isinstance(weight := getattr(core, "weight_ih", None), Tensor):
-        weight.data[:, :3] *= KEEN
+        sharpen(weight.data, hidden)
     return LearnedCell(core, centre=0.5 * (low + high), scale=0.5 * (high - low) + 0.05)
 
 
@@ -80,8 +85,8 @@ def drive_courses(rows: int, steps: int, jump: float, held: Tensor | None, rng: 
     """Drives of both sides and the limb offset [T, B, 3], as they may come: constant, or with one jump.
 
     A tenth of the draws are rest (mean below 0.9), the others half walking and half swimming, a quarter of these with
-    silenced limbs at any drive; in half of the draws both sides are driven alike. Drives close above the change of
-    gait at 3 are drawn more often.
+    silenced limbs at any drive; in half of the draws both sides are driven alike. Close to the change of gait at 3, on
+    either side, and to the end of swimming at 5 drives are drawn more often.
 
     Args:
         held: drives before the section [B, 3], which go on until a jump; None draws all anew.
@@ -89,6 +94,9 @@ def drive_courses(rows: int, steps: int, jump: float, held: Tensor | None, rng: 
     draw = lambda: torch.rand(rows, generator=rng)
     kind = draw()
     walk, swim = 1.0 + 2.0 * draw(), 3.0 + 2.0 * draw() ** 1.5
+    which, near = draw(), draw()
+    walk = torch.where(which < 0.18, 3.0 - 0.1 * near.square(), walk)
+    swim = torch.where(which < 0.3, 3.0 + 0.1 * near.square(), torch.where(which > 0.9, 5.0 - 0.2 * near, swim))
     silent = draw() < 0.25
     mean = torch.where(kind < 0.1, 0.9 * draw(), torch.where(kind < 0.55, walk, swim))
     limb = torch.where((kind >= 0.55) & silent, 4.0, 0.0)
@@ -122,7 +130,7 @@ class Imitator:
     A row starts anew in a state that a small map draws from phase and drive (trained along, then thrown away), or goes
     on from where the last section left it, pushed or not. Rows that go on are compared with the motion in their own
     phase, read out of the section itself, so that a push costs what it does to the pattern and not to the phase; rows
-    that feel the body are compared in the body's phase.
+    that feel the body and were not pushed are compared in the motion's.
     """
 
     def __init__(self, cell: LearnedCell, motion: Motion, settings: Imitation):
@@ -165,11 +173,11 @@ class Imitator:
         series = motion.series(course)
         target = motion.angles(course, 0.0, series)
         feels = draw() < s.feel
-        xs = self._inputs(courses, target.detach(), feels)
+        xs = self._inputs(courses, self._felt(course, series), feels)
         zs, last, _ = unroll(self.cell.core, self.cell.encode(xs), unpack(self.cell.core, state), path=self.cell.quick)
         ys = self.cell.decode(zs)
-        kept = torch.where(pushed, 1.0, 1.0 - s.hold)
-        shift = torch.where(anew | feels, 0.0, kept * self._shift(ys.detach(), target, course, series))
+        kept = torch.where(pushed, 1.0, torch.where(feels, 0.0, 1.0 - s.hold))
+        shift = torch.where(anew, 0.0, kept * self._shift(ys.detach(), target, course, series))
         if bool((shift != 0).any()):
             target = motion.angles(course, shift, series)
             self.where = self.where._replace(phase=self.where.phase + shift)
@@ -188,13 +196,17 @@ class Imitator:
         pushed = torch.rand(len(anew), 1, generator=self.rng) < 0.5
         return state + pushed * size * torch.randn(state.shape, generator=self.rng), pushed[:, 0]
 
-    def _inputs(self, courses: Tensor, target: Tensor, feels: Tensor) -> Tensor:
+    def _felt(self, course: Course, series: Tensor) -> Tensor:
+        """The spine's angles [T, B, 8] as the body might have them, rad."""
+        draw = lambda *shape: torch.randn(*shape, generator=self.rng)
+        rows, rate = course.phase.shape[1], (course.phase[-1] - course.phase[0]) / (len(course.phase) - 1) / DT
+        spine = self.motion.angles(course, self.settings.astray * draw(rows) - BODY_LAG * rate, series)[..., :SEGMENTS]
+        spine = spine * (0.8 + 0.4 * torch.rand(spine.shape[1:], generator=self.rng))
+        return (spine + 0.05 * draw(*spine.shape)).detach()
+
+    def _inputs(self, courses: Tensor, felt: Tensor, feels: Tensor) -> Tensor:
         left, right, limb = (part[..., None] for part in courses.unbind(-1))
-        spine = target[..., :8]
-        late = int(torch.randint(1, 4, (), generator=self.rng))
-        felt = torch.cat([spine[:1].expand(late, -1, -1), spine[:-late]])
-        felt = felt * (0.8 + 0.4 * torch.rand(felt.shape[1:], generator=self.rng))
-        felt = (felt + 0.05 * torch.randn(felt.shape, generator=self.rng)) * feels[:, None]
+        felt = felt * feels[:, None]
         return torch.cat([left, left, right, right, *[limb] * 4, -felt, felt], -1)
 
     def _shift(self, ys: Tensor, target: Tensor, course: Course, series: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 Two sources. "recorded" are the joint cycles of the living animal (`sim.reference.recorded_cycle`). "simulated" are the
 joint targets that the phase network commands the simulated animal with, recorded over a grid of drives. Frequency,
 amplitude over drive and the asymmetry of turning come from the simulated animal in either case, since the recorded
-newts went straight.
+newts went straight; on land the asymmetry is strengthened (`LAND_YAW`), unless the source is "simulated".
 """
 
 from __future__ import annotations
@@ -40,6 +40,13 @@ recorded swims, a joint swings by 4.5 % less than its target, so swimming target
 WALK_LAG = (0.009, 0.024, 0.019, 0.014, 0.007, 0.005, -0.004, 0.026)
 """Lag of the walking spine's joints behind their targets, cycles (`agents.trials.follows`, drive 2): walking targets
 lead by as much. Without it the trunk bends 0.457 of a cycle before the tail base instead of the recorded 0.472."""
+LAND_YAW, LAND_BEND = 2.0, 0.5
+"""Factors on the parts that the limbs' yaw and the bend of the spine have in a turn on land. As the phase network
+commands them, and played to the body (`agents.trials.play_motion`) at drives of 2 +- 0.3 and 2 +- 0.6, they turn it by
+3.5 and 7.6 degrees/s; with the yaw's asymmetry doubled and half the bend, which on land works against it, by 9.0 and
+11.4."""
+ODD = (3, 5, 6, 8, 9)
+"""Monomials of `_monomials` that change their sign with the half difference."""
 DT = 0.01
 
 
@@ -238,6 +245,9 @@ def _laid_over(table: Tensor, gait: str, data: str) -> Tensor:
     fundamental = lambda part: float((part[1] ** 2 + part[1 + HARMONICS] ** 2).sum())
     slopes = [fundamental(row[:, :8]) ** 0.5 * math.copysign(1, float((row[:, :8] * old).sum())) for row in rows[1:3]]
     relative = [slope / fundamental(old) ** 0.5 for slope in slopes]
+    if gait == "walk":
+        rows[list(ODD), :, 8::4] *= LAND_YAW
+        rows[list(ODD), :1, :8] *= LAND_BEND
     rows[0][:, joints] = torch.tensor(straight[:, joints], dtype=torch.float32)
     for power, slope in enumerate(relative, 1):
         rows[power][:, joints] = slope * rows[0][:, joints]

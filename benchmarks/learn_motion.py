@@ -1,7 +1,7 @@
 """Which cells can learn the newt's motion, how near do they stay, and what do they stand?
 
     python benchmarks/learn_motion.py                                    # all rows, about 25 CPU-minutes
-    python benchmarks/learn_motion.py --cells gru lstm --seeds 20 21     # some, added to the stored rows
+    python benchmarks/learn_motion.py --cells gru lstm --seeds 25 26     # some, added to the stored rows
 
 One row for each cell and seed: training in free run (as `scripts/learn_motion.py` does), a thousand cycles of free run
 beside the motion, the body in open and closed loop over its drives, and the trials of `agents.trials`. Rows are written
@@ -54,8 +54,8 @@ TURN = 0.6
 FADES = 0.9
 """A network for the zoo forgets a tenth of any push in a cycle at the least."""
 CHOSEN = (
-    "Of {} seeds in which every push fades the one that turns best on land, which is the weak side of them all: the "
-    "motion itself turns by {:.1f} degrees/s there. All seeds: `benchmarks/results/learn_motion.md`."
+    "Of {} seeds in which every push fades the one that misses fewest bands over all drives and, of several, turns "
+    "best on land, where the motion itself turns by {:.1f} degrees/s. All seeds: `benchmarks/results/learn_motion.md`."
 )
 
 
@@ -65,7 +65,7 @@ class Args:
 
     cells: tuple[str, ...] = tuple(SETTINGS)
     """Which cells."""
-    seeds: tuple[int, ...] = (20, 21, 22, 23, 24)
+    seeds: tuple[int, ...] = (25, 26, 27, 28, 29)
     """Of weights and draws: all for LSTM and GRU, the first for the others."""
     hidden: int = 80
     """Units of each cell."""
@@ -76,7 +76,7 @@ class Args:
     table_only: bool = False
     """Only write the table from the stored rows."""
     zoo: bool = False
-    """Store the LSTM and the GRU that turn best on land as zoo/newt_lstm and zoo/newt_gru, with what was measured."""
+    """Store the LSTM and the GRU that miss fewest bands as zoo/newt_lstm and zoo/newt_gru, with what was measured."""
     work: Path = ROOT / "runs" / "learn_motion_benchmark"
     """Where trained networks are kept."""
     out: Path = RESULTS / "learn_motion"
@@ -111,20 +111,29 @@ def main(args: Args) -> list[dict[str, Any]]:
 
 
 def publish(args: Args, rows: list[dict[str, Any]], motion: Motion) -> None:
-    """Of the measured LSTMs and GRUs those that turn best on land, with cards, into the zoo."""
+    """Of the measured LSTMs and GRUs those that miss fewest bands and turn best on land, with cards, into the zoo."""
     kept = ("cell", "hidden", "data", "dt", "seconds", "training")
     best = max(number(row, "walk_open_turn") for row in rows if row["cell"] == "motion")
     for name in MAIN:
         settled = lambda row: max(number(row, f"{gait}_multiplier") for gait in LEVELS) < FADES
         found = [row for row in rows if row["cell"] == name and settled(row)]
         if found:
-            row = max(found, key=lambda row: number(row, "walk_open_turn"))
+            row = max(found, key=lambda row: (-missed_bands(row), number(row, "walk_open_turn")))
             cell, card = learned(args, name, int(row["seed"]), motion)
             config = {key: card[key] for key in kept} | {
                 "measured": told(row),
                 "limits": [CHOSEN.format(len(found), best)],
             }
             save_policy(ZOO / f"newt_{name}", cell, config)
+
+
+def missed_bands(row: dict[str, Any]) -> float:
+    """Bands missed by a row in its sweeps, and shares of drives at which one is missed, over both gaits and loops."""
+    missed = 0.0
+    for loop in ("open", "closed"):
+        held, of = map(int, row[f"swim_{loop}_sweep"].split("/"))
+        missed += of - held + sum(1 - number(row, f"{gait}_{loop}_in_bands_over_drives") for gait in LEVELS)
+    return missed
 
 
 def told(row: dict[str, Any]) -> dict[str, str]:

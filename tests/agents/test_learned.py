@@ -59,6 +59,29 @@ def test_more_drive_on_the_left_bends_the_motion_to_the_left_and_mirrored_drives
     assert torch.allclose(left - straight, straight - right, atol=0.005)
 
 
+def test_a_turn_on_land_has_twice_the_yaw_and_half_the_bend_that_the_phase_network_commands():
+    told, learned = Motion.load("simulated"), Motion.load("both")
+    odd = lambda motion: motion.cycle("walk", 2.2, half=0.5) - motion.cycle("walk", 2.2, half=-0.5)
+    yaw, others = slice(8, 24, 4), [j for j in range(8, 24) if j % 4]
+    assert torch.allclose(odd(learned)[:, yaw], 2 * odd(told)[:, yaw], atol=1e-5)
+    assert torch.allclose(odd(learned)[:, others], odd(told)[:, others], atol=1e-5)
+    assert torch.allclose(odd(learned)[:, :8].mean(0), 0.5 * odd(told)[:, :8].mean(0), atol=1e-5)
+    assert odd(told)[:, yaw].abs().max() > 0.2
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "elman"])
+def test_half_of_the_units_see_the_edge_between_the_gaits_and_no_gate_does(name):
+    torch.manual_seed(0)
+    cell = build_cell(name, 20, Motion.load("both"))
+    blocks = cell.core.weight_ih.detach().unflatten(0, (-1, 20))[..., :3]
+    edge = blocks[min(2, len(blocks) - 1), :10]
+    at_three = torch.tensor([[0.4, -0.4, 0.0], [-0.6, -0.6, 0.3]])  # mean 3; mean 2.4 and limb offset 0.6
+    assert torch.allclose(edge @ at_three.T, torch.zeros(10, 2), atol=1e-4)
+    plain = 4 / 20**0.5
+    assert blocks[:, 10:].abs().max() <= plain < edge.abs().max()
+    assert all(block[:10].abs().max() <= plain for k, block in enumerate(blocks[:-1]) if k != 2)
+
+
 def test_muscles_hold_the_joints_at_the_targets():
     """The fixed point of an Ekeberg joint, alpha (L - R) = beta (gamma + L + R) phi with alpha / beta = pi / 2."""
     q = torch.zeros(3, 24)
