@@ -1,9 +1,10 @@
 """How oscillators whose weights were evolved from a random start swim and walk, beside the animal.
 
-    python -m benchmarks.learned_gaits                                   # trains: 3 CPU-minutes per task and seed
+    python -m benchmarks.learned_gaits --seeds 0 1 2 3                   # trains: a CPU-minute per task and seed
     python -m benchmarks.learned_gaits --folders runs/swim runs/walk     # tabulates runs of scripts/train_salamander.py
 
-Writes `benchmarks/results/learned_gaits.json` and `.md`: environment steps, CPU-seconds, and every judged measure.
+Writes `benchmarks/results/learned_gaits.json` and `.md` after every run (those already there are not repeated):
+environment steps, CPU-seconds, and every judged measure, each beside the animal's and its band.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import csv
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tyro
 import yaml
 
@@ -37,6 +39,8 @@ class Args:
     """One evolution each."""
     minutes: float = 1.1
     """CPU time of each."""
+    film: bool = False
+    """Render each."""
     folders: list[Path] = field(default_factory=list)
     """Finished runs to tabulate; nothing is trained then."""
     out: Path = Path("benchmarks/results")
@@ -65,6 +69,8 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
         "",
         "CMA-ES over the weights of an oscillator network, from a random start, 48 muscle activations, no reflexes.",
     ]
+    for task in dict.fromkeys(run["task"] for run in runs):
+        lines += ["", *over_seeds([run for run in runs if run["task"] == task and run["steadiness"] == 0.5])]
     for run in runs:
         lines += [
             "",
@@ -84,16 +90,47 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
     write_atomically(out / "learned_gaits.md", ("\n".join(lines) + "\n").encode())
 
 
+def over_seeds(runs: list[dict[str, Any]]) -> list[str]:
+    """Mean, range and the number of runs in band, of every measure of one task's runs under the same settings."""
+    if not runs:
+        return []
+    lines = [
+        f"{runs[0]['task']}, {len(runs)} seed(s): {min(run['steps'] for run in runs):,} to "
+        f"{max(run['steps'] for run in runs):,} environment steps, recognised as "
+        + ", ".join(str(run["gait"]) for run in runs),
+        "",
+        "| measure | mean | range | band | runs in band |",
+        "|---|---|---|---|---|",
+    ]
+    for checks in zip(*(run["checks"] for run in runs), strict=True):
+        ours, first = [line["ours"] for line in checks], checks[0]
+        judged = first["low"] is not None
+        band = f"{first['low']:g} to {first['high']:g}" if judged else "reported"
+        passed = f"{sum(line['passed'] for line in checks)} of {len(checks)}" if judged else ""
+        name = f"{first['label']}, {first['unit']}".rstrip(", ")
+        lines.append(f"| {name} | {np.mean(ours):.3g} | {min(ours):.3g} to {max(ours):.3g} | {band} | {passed} |")
+    return lines
+
+
 def main(args: Args) -> list[dict[str, Any]]:
-    folders = list(args.folders)
-    if not folders:
+    path = args.out / "learned_gaits.json"
+    runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
+
+    def add(folder: Path) -> None:
+        found, names = measured(folder), ("task", "seed", "steadiness")
+        runs[:] = [run for run in runs if any(run[name] != found[name] for name in names)] + [found]
+        write(runs, args.out)
+
+    for folder in args.folders:
+        add(folder)
+    for seed in () if args.folders else args.seeds:
         for task in args.tasks:
-            for seed in args.seeds:
-                folders.append(Path(f"runs/learned_gaits/{task}_{seed}"))
-                settings = {"task": task, "seed": seed, "minutes": args.minutes, "out": folders[-1]}
-                train_salamander.main(train_salamander.Args(**settings))
-    runs = [measured(folder) for folder in folders]
-    write(runs, args.out)
+            settings = train_salamander.Args(task=task, seed=seed, minutes=args.minutes, film=args.film)
+            if any((run["task"], run["seed"], run["steadiness"]) == (task, seed, settings.steadiness) for run in runs):
+                continue
+            folder = Path(f"runs/learned_gaits/{task}_{seed}")
+            train_salamander.main(replace(settings, out=folder))
+            add(folder)
     return runs
 
 
