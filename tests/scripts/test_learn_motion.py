@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agents.motion_table import missed_bands, table
 from agents.policy_zoo import load_policy
 from agents.runs import load_traces
 
@@ -86,13 +87,20 @@ def test_the_benchmark_trains_a_network_once_and_measures_what_is_missing(benchm
     assert "| elman | 1 |" in (tmp_path / "table.md").read_text()
 
 
-def test_the_table_tells_the_middle_the_range_and_who_misses(benchmark_module):
+def test_the_table_tells_the_middle_the_range_and_who_misses():
     rows = [
         {"cell": "gru", "seed": str(seed), "parameters": "9", "rhythm": "1", "walk_amplitude_error": error}
         | {"walk_open_bands": bands, "walk_open_missed": missed, "walk_closed_bands": "4/4"}
         for seed, error, bands, missed in ((1, "0.05", "4/4", ""), (2, "0.07", "3/4", "speed"), (3, "0.2", "4/4", ""))
     ]
-    text = benchmark_module.table(rows, 8)
+    text = table(rows, 8)
     assert "| gru | 3 | 9 | - | yes | - | 7.0 (5.0 to 20.0) |" in text
     assert "| gru | open | all in 2 of 3 seeds |" in text and "| gru | closed | 4/4 |" in text
     assert "- gru 2 missed: walk, open: speed." in text
+
+
+def test_missed_bands_are_counted_over_both_loops_gaits_and_the_sweep():
+    shares = {f"{gait}_{loop}_in_bands_over_drives": "1" for gait in ("walk", "swim") for loop in ("open", "closed")}
+    row = {"swim_open_sweep": "7/7", "swim_closed_sweep": "7/7", **shares}
+    assert missed_bands(row) == 0
+    assert missed_bands({**row, "swim_closed_sweep": "5/7", "swim_open_in_bands_over_drives": "0.75"}) == 2.25
