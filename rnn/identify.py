@@ -16,6 +16,7 @@ from rnn.system import Blueprint, System
 
 __all__ = ["Identified", "identify"]
 
+SMALL_UNITS = {"lstm": 6}  # for about as many parameters as the eight units of others have
 SHORTEST = 20  # samples; fewer cannot be split into training and held-out parts
 
 
@@ -49,7 +50,8 @@ def identify(
         records: training records, of equal channels and sampling time.
         window: samples of a new record from which its initial state may be found.
         hidden_size: units; None to let the method choose. Networks of few parameters are fitted by least squares,
-            larger ones by Adam, as are all for which `iterations` are given.
+            larger ones by Adam, as are all for which `iterations` are given; either way upon a fitted linear state
+            space where that is better (`base` of `identify_network`).
         seconds: time for training a network.
         device: "cpu" or "cuda". seed: of everything random. progress: show a bar. log: called with lines.
         settings: further ones of the method that the name chooses.
@@ -78,10 +80,11 @@ def identify(
     else:
         make_cell(name, 1, 2)
         by_adam = settings.get("layers", 1) > 1 or "iterations" in settings
-        if not by_adam and _is_small(name, records[0].sizes, hidden_size or 8):
+        units = hidden_size or SMALL_UNITS.get(name, 8)
+        if not by_adam and _is_small(name, records[0].sizes, units):
             options.pop("layers", None)
             system, notes = identify_small_network(
-                name, records, hidden_size=hidden_size or 8, seconds=seconds, seed=seed, **options
+                name, records, hidden_size=units, seconds=seconds, seed=seed, **options
             )
         else:
             system, notes = identify_network(

@@ -39,19 +39,21 @@ def settling(records: Sequence[Record]) -> int:
 
 def identify_linear(
     records: Sequence[Record], *, window: int = 0, hidden_size: int | None = None, device: str = "cpu",
-    log: Log = lambda line: None, samples: int = 40_000,
+    log: Log = lambda line: None, samples: int = 40_000, most: int = 16,
 ) -> tuple[System, dict[str, Any]]:  # fmt: skip
     """Linear state space: the least-squares recursion as a state space, its free-run error then made least.
 
     Args:
         records: training records. window: samples known of new records.
         hidden_size: states H; None for the order that simulates best. device: "cpu" or "cuda". log: for lines.
-        samples: training samples used for the free-run error.
+        samples: training samples used for the free-run error. most: states tried, where their number is not given.
     """
     (I, O), scaling = records[0].sizes, Scaling.of(records)
     scaled = [unforced_as_zero(scaling.scale(r)) for r in records]
     order = None if hidden_size is None else max(1, round(hidden_size / O))
-    recursion = fit_linear(scaled, order=order, window=window, orders=[n for n in (1, 2, 3, 4, 6, 8) if n * O <= 16])
+    recursion = fit_linear(
+        scaled, order=order, window=window, orders=[n for n in (1, 2, 3, 4, 6, 8) if n * O <= max(most, O)]
+    )
     n = recursion.order * O
     blueprint = Blueprint("linear", I, n, O, {"output_size": O}, {"feedthrough": False})
     model = blueprint.build().double().to(device)

@@ -23,13 +23,20 @@ PERIODS = 2.5  # of the slowest mode, in the first, short sections: longer ones 
 SHORTEST = 30  # samples of the first sections
 LONGER = 4.0  # times so long are the next sections,
 JUMP = 1.5  # unless the error then rises by more than this: sections of half that growth come first
-LONGEST = 1000  # samples of the last sections of a forced record
+LONGEST = 1000  # samples of the last sections of a forced record,
+SIDE_BY_SIDE = 8  # of which there are at least about so many, unless they were shorter than
+STILL_LONG = 400  # samples: sections side by side cost little more than one
 QUICK = 16_000  # samples used until the last stage
 HELD_OUT = 8_000  # samples of each held-out record that are simulated
 GAIN = 0.9  # a further oscillator must lower the held-out error to this share
 SIMPLER = 1.04  # times the lowest held-out error: the simplest model within it is taken
 LINEAR = ("log_omega", "raw_zeta", "weight", "bias", "rate", "readout.")  # parameters of a linear model
+FORCED = 2  # starts of a further oscillator where a learned force is fitted too; no more than one is added there
+UNITS = 4  # of a learned force, and two more for each oscillator
 GOOD = 0.01  # of the standard deviation: held-out errors below this are not worth a further oscillator
+PRIOR = {"cell.force.": 1.0}  # the network of learned forces is of order one, unless the record says otherwise
+LAGS = 20  # samples over which errors are correlated with themselves
+WHITE = 2.0  # times what independent errors are correlated: with less than that only noise is left
 LOUDER = 1.5  # a model must stay finite under held-out inputs of so many times their size
 
 
@@ -55,7 +62,8 @@ def identify_oscillators(
     One oscillator (or as many modes as there are outputs) is fitted: linear ones first, then with nonlinear springs of
     their own, and several with springs that join them and feel what is measured. Then the drive between samples, the
     discretisation and a cubic readout are tried; what simulates held-out data best stays. Further oscillators are
-    grown from the fitted ones with a readout of zero while they help.
+    grown from the fitted ones with a readout of zero while they help. Where that does not suffice, a small network of
+    displacements, velocities and inputs may push the oscillators (`rnn.forces`).
 
     Args:
         records: training records, of any size; a fifth is held out for the choices and used again in the end.
@@ -86,8 +94,10 @@ def identify_oscillators(
     search = _Search(train, valid, window, samples, substeps, spring, device, log)
     first = oscillators or max(1, records[0].sizes[1] if records[0].sizes[1] > 1 else 1)
     best = search.first(min(first, most) if oscillators is None else first, method, degree, hold)
-    while oscillators is None and best.cell.hidden_size < most:
-        if search.error(best) < GOOD:
+    if not search.done(best) and method != "symplectic":
+        best = min([best, *search.forced(best)], key=search.error)
+    while oscillators is None and best.cell.hidden_size < (most if best.cell.force is None else min(most, first + 1)):
+        if search.done(best):
             break
         grown = search.grow(best)
         if grown is None or not search.error(grown) < GAIN * search.error(best):
@@ -99,6 +109,7 @@ def identify_oscillators(
     cell = best.cell
     notes = {
         "oscillators": cell.hidden_size, "method": cell.method, "hold": cell.hold, "degree": blueprint.model["degree"],
+        "coupled": cell.coupled, "forces": blueprint.cell["forces"],
         "frequencies_hz": _hertz(cell), "damping_ratios": cell.zeta.tolist(),
         "held_out_nrmse": search.error(best),
     }  # fmt: skip
@@ -118,18 +129,22 @@ class _Search:
         self.dt, (self.I, self.O) = train[0].dt, train[0].sizes
         self.moving = self.I > 1 and self.O > 1
         self.unforced = all(np.ptp(r.u) == 0 for r in train)
+        self.linear: Model | None = None  # the fitted linear oscillators
+        self.colours: dict[int, float] = {}  # by id: correlation of the held-out errors over that of noise
         self.errors: dict[int, float] = {}
         self.kept: list[Model] = []  # an id stays unique while its model lives
         self.free: dict[int, tuple[str, ...]] = {}  # by id: what may be fitted, where that is not everything
 
     def build(
-        self, modes: Sequence[Mode], method: str, degree: int, hold: str = "line", coupled: bool = False
-    ) -> Model:
+        self, modes: Sequence[Mode], method: str, degree: int, hold: str = "line", coupled: bool = False,
+        forces: int = 0, spring: str = "",
+    ) -> Model:  # fmt: skip
+        spring = spring or self.spring
         cell = OscillatorCell(
             self.I, len(modes), dt=self.dt, frequency=[m.frequency for m in modes],
             damping=[min(max(m.zeta, 1e-3), 20.0) for m in modes], self_exciting=True,
-            spring=self.spring, method=method, substeps=self.substeps, hold=hold,
-            moving=self.moving, coupled=coupled,
+            spring=spring, friction=not forces or spring != "linear", method=method, substeps=self.substeps, hold=hold,
+            moving=self.moving, coupled=coupled, forces=forces,
         )  # fmt: skip
         model = Model(cell, self.O, degree=degree).double().to(self.device)
         self.kept.append(model)
@@ -154,7 +169,8 @@ class _Search:
         """Lengths of the first sections, some periods of the slowest mode, and of the last: whole records (unforced)
         or long sections."""
         longest = max(len(r) for r in records)
-        last = longest if self.unforced else min(longest, LONGEST)
+        enough = max(sum(len(r) for r in records) // SIDE_BY_SIDE, STILL_LONG)
+        last = longest if self.unforced else min(longest, LONGEST, enough)
         period = 1 / (min(m.frequency for m in modes) * self.dt)
         return int(min(max(PERIODS * period, SHORTEST), last)), last
 
@@ -196,8 +212,9 @@ class _Search:
                     begin = Sections(*(part[:known] for part in sections))
                     states = fit_least_squares(model, begin, names=[], states=states, iterations=15).states
                 found = fit_least_squares(
-                    model, sections, names=names, states=states, iterations=iterations, tolerance=tolerance
-                )
+                    model, sections, names=names, states=states, iterations=iterations, tolerance=tolerance,
+                    prior=PRIOR,
+                )  # fmt: skip
                 new = found.cost
                 self.log(
                     f"{cell.hidden_size} oscillator(s), {cell.method}, sections of {length} x {sections.us.shape[1]}: "
@@ -259,6 +276,7 @@ class _Search:
             linear = self.like(linear, number, kind, power, hold=base.cell.hold, coupled=False)
             self.free[id(linear)] = LINEAR
             self.refine(linear, last_only=True, quick=True)
+        self.linear = linear
         candidates = [linear, base]
         methods = [method] if method else ["symplectic", "exact"]
         degrees = [degree] if degree else [1, 3] if number == 1 else [1]  # of several, products are too many
@@ -270,17 +288,20 @@ class _Search:
 
     def like(
         self, model: Model, number: int, method: str, degree: int, mode: Mode | None = None, hold: str | None = None,
-        coupled: bool | None = None,
+        coupled: bool | None = None, forces: int | None = None, spring: str = "",
     ) -> Model:  # fmt: skip
         """A model of `number` oscillators that does what `model` does: its own ones first, readouts of others zero."""
         old: OscillatorCell = model.cell
         modes = [Mode(f, z) for f, z in zip(_hertz(old), old.zeta.tolist(), strict=True)]
         extra = [mode or Mode(0.05 / self.dt, 0.1)] * (number - len(modes))
         joined = old.coupled if coupled is None else coupled
-        new = self.build([*modes, *extra], method, degree, hold or old.hold, joined)
+        units = forces if forces is not None else old.force.V.shape[1] if old.force is not None else 0
+        new = self.build([*modes, *extra], method, degree, hold or old.hold, joined, units, spring or old.spring)
         n = old.hidden_size
         with torch.no_grad():
             for name, p in new.cell.named_parameters():
+                if name.startswith("force."):
+                    continue
                 if name in ("K", "E"):
                     if old.coupled:
                         p.copy_(torch.eye(number) if name == "E" else torch.zeros(number, number))
@@ -289,6 +310,12 @@ class _Search:
                 if name not in ("log_omega", "raw_zeta"):
                     p.zero_() if name != "weight" else p.fill_(1.0)
                 p[:n] = old.get_parameter(name)
+            if old.force is not None and units == old.force.V.shape[1]:
+                new.cell.force.A.zero_()
+                new.cell.force.A[:, :n], new.cell.force.A[:, number : number + n] = old.force.A.split(n, 1)
+                new.cell.force.G.copy_(old.force.G)
+                new.cell.force.e.copy_(old.force.e)
+                new.cell.force.V[:n] = old.force.V
             new.readout.C.zero_()
             new.readout.C[:, :n], new.readout.C[:, number : number + n] = model.readout.C.split(n, 1)
             new.readout.b.copy_(model.readout.b)
@@ -303,12 +330,25 @@ class _Search:
                 self._feel_outputs(new)
         return new
 
+    def forced(self, model: Model) -> list[Model]:
+        """Models of as many oscillators that a learned force pushes besides: from linear ones, and from `model`."""
+        n = model.cell.hidden_size
+        degree = 3 if model.readout.N is not None else 1
+        starts = [self.like(self.linear, n, "exact", 1, coupled=False, forces=UNITS + 2 * n, spring="linear")]
+        if self.linear is not model and math.isfinite(self.error(model)):
+            starts.append(self.like(model, n, "exact", degree, forces=UNITS + 2 * n))
+        for start in starts:
+            self.log(f"a force of {UNITS + 2 * n} units on {n} oscillator(s)")
+            self.refine(start, quick=True, iterations=25, tolerance=5e-3)
+        return starts
+
     def grow(self, model: Model) -> Model | None:
         """The best of a few models with one more oscillator, started at modes that the records show beyond its own."""
         cell = model.cell
         n = cell.hidden_size
         candidates = []
-        for mode in self._further_modes(cell):
+        modes = self._further_modes(cell)
+        for mode in modes if cell.force is None else modes[:FORCED]:
             grown = self.like(model, n + 1, cell.method, 3 if model.readout.N is not None else 1, mode)
             cost = self.refine(grown, last_only=True, quick=True, iterations=20)
             if math.isfinite(cost):
@@ -327,11 +367,15 @@ class _Search:
         slow = Mode(min(own) / 4, 0.3)
         return [*found, slow][:3]
 
+    def done(self, model: Model) -> bool:
+        """Whether the held-out errors are too small to matter, or nothing but noise."""
+        return self.error(model) < GOOD or self.colours[id(model)] < WHITE
+
     def error(self, model: Model) -> float:
         """Free-run error on the held-out part, over the standard deviation; infinite if louder inputs blow it up."""
         if id(model) not in self.errors:
             known = max(self.window, 4 * model.cell.hidden_size)
-            total, count = 0.0, 0
+            total, count, colour = 0.0, 0, 0.0
             for record in (r[:HELD_OUT] for r in self.valid or self.train):
                 if len(record) > 2 * known:
                     us, ys, _ = cut([record], dtype=torch.float64).to(self.device)
@@ -342,18 +386,37 @@ class _Search:
                         both = torch.cat([us, LOUDER * us], 1)
                         out = model(both, unpack(model.cell, found.states.expand(2, -1))).outputs
                     safe = bool(out.abs().max() < 10 * LOUDER * max(1.0, float(ys.abs().max())))
+                    colour = max(colour, _colour((out[:, :1] - ys)[known:, 0]))
                     error = (out[known:, :1] - ys[known:]).square().sum()
                     total, count = total + (float(error) if safe else math.inf), count + ys[known:].numel()
             value = math.sqrt(total / count) if count else math.inf
             self.errors[id(model)] = value if math.isfinite(value) else math.inf
+            self.colours[id(model)] = colour if count and math.isfinite(colour) else math.inf
             self.log(f"  held out: {value:.4g} of std")
         return self.errors[id(model)]
 
     def blueprint(self, model: Model, sizes: tuple[int, int]) -> Blueprint:
         cell = model.cell
         settings = {
-            "dt": self.dt, "self_exciting": True, "spring": self.spring, "method": cell.method,
-            "substeps": self.substeps, "hold": cell.hold, "moving": self.moving, "coupled": cell.coupled,
+            "dt": self.dt, "self_exciting": True, "spring": cell.spring, "friction": cell.has_friction,
+            "method": cell.method, "substeps": self.substeps, "hold": cell.hold, "moving": self.moving,
+            "coupled": cell.coupled, "forces": 0 if cell.force is None else cell.force.V.shape[1],
         }  # fmt: skip
         degree = 3 if model.readout.N is not None else 1
         return Blueprint("oscillator", sizes[0], cell.hidden_size, sizes[1], settings, {"degree": degree})
+
+
+def _colour(errors: torch.Tensor) -> float:
+    """Mean squared autocorrelation of errors [T, O] over that of independent ones, 1 for noise (Ljung, Box, 1978).
+
+    >>> noise = torch.randn(500, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    >>> round(_colour(noise), 1), _colour(noise.cumsum(0)) > 100
+    (0.6, True)
+    """
+    T = len(errors)
+    x = errors - errors.mean(0)
+    lags = range(1, min(LAGS, T // 4) + 1)
+    if not lags or not float(x.abs().max()) > 0:
+        return math.inf
+    own = torch.stack([(x[k:] * x[:-k]).sum(0) / x.square().sum(0) / math.sqrt(T - k) * T for k in lags])
+    return float(own.square().mean(0).max())

@@ -32,6 +32,7 @@ def fit_least_squares(
     free_states: bool = True,
     washout: int = 0,
     copies: int = 24_000_000,
+    prior: dict[str, float] | None = None,
     **options: Any,
 ) -> LeastSquares:
     """Fit a model's parameters, and one initial state per section, to squared free-run errors by Levenberg-Marquardt.
@@ -46,6 +47,7 @@ def fit_least_squares(
         free_states: fit the states too.
         washout: steps of each section that do not count.
         copies: numbers of all copies' outputs held at a time; more sections than that are done in turns.
+        prior: weights of parameters' squares by the beginning of their names, see `levenberg_marquardt`.
         options: for `levenberg_marquardt`.
 
     Raises:
@@ -70,6 +72,12 @@ def fit_least_squares(
         return error.permute(1, 2, 0, 3).flatten(2)
 
     options.setdefault("numbers", copies)
+    if prior and parameters:
+        weights = [max((w for k, w in prior.items() if n.startswith(k)), default=0.0) for n in names]
+        options["prior"] = torch.cat([
+            torch.full((p.numel(),), w, dtype=theta.dtype, device=theta.device)
+            for p, w in zip(parameters, weights, strict=True)
+        ])  # fmt: skip
     found = levenberg_marquardt(residuals, theta, states, free_states=free_states, **options)
     load_theta(model, names, found.theta)
     return found

@@ -114,6 +114,7 @@ def levenberg_marquardt(
     tolerance: float = 1e-3,
     patience: int = 2,
     state_prior: float = 1e-8,
+    prior: Tensor | None = None,
     numbers: int = 24_000_000,
     callback: Callable[[int, LeastSquares], bool | None] | None = None,
 ) -> LeastSquares:
@@ -141,6 +142,9 @@ def levenberg_marquardt(
         tolerance: stop when the cost has fallen by less than this fraction `patience` times in a row.
         patience: how often in a row.
         state_prior: added to the diagonal of A_b, relative to its mean, for states that the section does not show.
+        prior: weight of each parameter's square [K], in units of the residuals' variance: 1 says that the parameter is
+            expected to be of order one, before any data. The mean squared residual of the last iteration is taken for
+            that variance; the cost that is reported is without it.
         numbers: so many residuals are held at a time; more are done in turns.
         callback: called with the iteration and what was found so far; a true answer ends the search.
 
@@ -161,11 +165,14 @@ def levenberg_marquardt(
     found = LeastSquares(theta, states, cost, [cost], "iterations used up")
     calm = 0
     for iteration in range(iterations):
-        system = _normal_equations(residuals, found.theta, found.states, width, rows)
+        H, g, *rest = _normal_equations(residuals, found.theta, found.states, width, rows)
+        pull = None if prior is None else found.cost * prior
+        system = (H, g, *rest) if pull is None else (H + torch.diag(pull), g - pull * found.theta, *rest)
         trial = None
         for _ in range(4):
             factors = [damping / 5, damping, damping * 5]
-            trial = _best_step(residuals, found, [_solve(*system, factor, state_prior) for factor in factors])
+            steps = [_solve(*system, factor, state_prior) for factor in factors]
+            trial = _best_step(residuals, found, steps, None if pull is None else pull / base.numel())
             if trial is not None:
                 break
             damping *= 125
@@ -187,15 +194,16 @@ def levenberg_marquardt(
 
 
 def _best_step(
-    residuals: Residuals, found: LeastSquares, steps: list[tuple[Tensor, Tensor]]
+    residuals: Residuals, found: LeastSquares, steps: list[tuple[Tensor, Tensor]], pull: Tensor | None
 ) -> tuple[int, Tensor, Tensor, float] | None:
-    """The trial step with the lowest cost, if that is lower than now."""
+    """The trial step with the lowest cost, its pull towards zero included, if that is lower than now."""
     thetas = torch.stack([found.theta + step for step, _ in steps])
     states = torch.stack([found.states + move for _, move in steps])
     costs = residuals(thetas, states, slice(0, states.shape[1])).square().mean((1, 2))
     costs = torch.where(torch.isfinite(costs), costs, torch.inf)
-    best = int(costs.argmin())
-    return (best, thetas[best], states[best], float(costs[best])) if float(costs[best]) < found.cost else None
+    held = costs.new_zeros(len(costs)) if pull is None else (pull * (thetas**2 - found.theta**2)).sum(-1)
+    best = int((costs + held).argmin())
+    return (best, thetas[best], states[best], float(costs[best])) if float((costs + held)[best]) < found.cost else None
 
 
 System = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]

@@ -5,19 +5,20 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from rnn.cell import Cell, Tap, no_tap
+from rnn.forces import LearnedForce
 
 __all__ = ["OscillatorCell", "OscillatorState", "damped_flow"]
 
 
 class OscillatorState(NamedTuple):
     """Displacements `position` q, `velocity` p = q'/omega, the `drive` W x + b of the last sample, each [B, n], and
-    the `support` R x of the last sample, [B, n], or [B, 0] without moving supports."""
+    the `support`: R x of the last sample [B, n] with moving supports, and that sample x [B, I] with learned forces."""
 
     position: Tensor
     velocity: Tensor
@@ -57,6 +58,8 @@ class OscillatorCell(Cell):
             several inputs and outputs a mode needs it to answer each of them with a phase of its own.
         coupled: let springs join the oscillators: forces `K q` with a learned matrix K [n, n], and nonlinear springs
             that feel mixtures `E q` and act back through E.
+        forces: units of a network that pushes all oscillators by `F(q, p, x)`, see `rnn.forces`; 0 for none. It needs
+            the method "exact".
         self_exciting: allow zeta to become negative (a limit cycle); otherwise it stays positive.
         method: "exact" or "symplectic".
         substeps: steps of length dt / substeps.
@@ -96,6 +99,7 @@ class OscillatorCell(Cell):
         friction: bool = True,
         moving: bool = False,
         coupled: bool = False,
+        forces: int = 0,
         self_exciting: bool = False,
         method: str = "exact",
         substeps: int = 2,
@@ -109,6 +113,8 @@ class OscillatorCell(Cell):
             raise ValueError(f"unknown method {method!r}; the methods are 'exact' and 'symplectic'")
         if hold not in ("line", "now", "before"):
             raise ValueError(f"unknown hold {hold!r}; the drive between samples is 'line', 'now' or 'before'")
+        if forces and method != "exact":
+            raise ValueError(f"learned forces act between exact steps, received method={method!r}; take 'exact'")
         if not dt > 0 or substeps < 1:
             raise ValueError(f"a step needs dt > 0 and substeps >= 1, received dt={dt}, substeps={substeps}")
         n = hidden_size
@@ -138,6 +144,7 @@ class OscillatorCell(Cell):
             self.d1, self.d2 = nn.Parameter(torch.zeros(n)), nn.Parameter(torch.zeros(n))
         if coupled:
             self.K, self.E = nn.Parameter(torch.zeros(n, n)), nn.Parameter(torch.eye(n))
+        self.force = LearnedForce(n, input_size, forces) if forces else None
 
     @property
     def omega(self) -> Tensor:
@@ -165,7 +172,8 @@ class OscillatorCell(Cell):
 
     def initial_state(self, batch: int) -> OscillatorState:
         n = self.hidden_size
-        widths = (n, n, n, n if self.rate is not None else 0)
+        support = (n if self.rate is not None else 0) + (self.input_size if self.force is not None else 0)
+        widths = (n, n, n, support)
         return OscillatorState(*(self.zeros(batch, width) for width in widths))
 
     def groups(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
@@ -174,12 +182,13 @@ class OscillatorCell(Cell):
     def forward(self, x: Tensor, state: OscillatorState, tap: Tap = no_tap) -> tuple[Tensor, OscillatorState]:
         x = tap("input", x)
         drive = tap("drive", x @ self.weight.mT + self.bias)
-        support = state.support if self.rate is None else tap("support", x @ self.rate.mT)
+        support = tap("support", self._support(x)) if state.support.shape[-1] else state.support
         q, p = state.position, state.velocity
         advance = self._stepper(tap)
         ends = self._between(state.drive, drive, state.support, support)
+        felt = self._felt(state.support, support)
         for k in range(self.substeps):
-            q, p = advance(q, p, ends[k], ends[k + 1])
+            q, p = advance(q, p, ends[k], ends[k + 1], felt[k], felt[k + 1])
         q, p = tap("position", q), tap("velocity", p)
         return torch.cat([q, p], -1), OscillatorState(q, p, drive, support)
 
@@ -197,14 +206,20 @@ class OscillatorCell(Cell):
         """
         theta = self.omega * (self.dt / self.substeps)
         drives = xs @ self.weight.mT + self.bias
-        supports = state.support.unsqueeze(0) if self.rate is None else xs @ self.rate.mT
-        before = lambda first, course: torch.cat([first.expand(course.shape[1:]).unsqueeze(0), course[:-1]])
+        supports = self._support(xs) if state.support.shape[-1] else state.support.unsqueeze(0)
+
+        def before(first: Tensor, course: Tensor) -> Tensor:
+            shape = torch.broadcast_shapes(first.shape, course.shape[1:])
+            return torch.cat([first.expand(shape).unsqueeze(0), course[:-1].expand(-1, *shape)])
+
         lasts, stood = before(state.drive, drives), before(state.support, supports)
         if resets is not None and fresh is not None:
             lasts = torch.where(resets.unsqueeze(-1), fresh.drive, lasts)
-            stood = stood if self.rate is None else torch.where(resets.unsqueeze(-1), fresh.support, stood)
+            if state.support.shape[-1]:
+                stood = torch.where(resets.unsqueeze(-1), fresh.support, stood)
         ends = self._between(lasts, drives, stood, supports)
-        step = self._split_scan(theta, ends) if self.method == "exact" else self._leap_scan(theta, ends)
+        exact = self.method == "exact"
+        step = self._split_scan(theta, ends, stood, supports) if exact else self._leap_scan(theta, ends)
         q, p = state.position, state.velocity
         flags = [False] * len(xs) if resets is None else resets.any(1).tolist()
         qs, ps = [], []
@@ -217,21 +232,24 @@ class OscillatorCell(Cell):
             ps.append(p)
         return torch.cat([torch.stack(qs), torch.stack(ps)], -1), OscillatorState(q, p, drives[-1], supports[-1])
 
-    def _split_scan(self, theta: Tensor, ends: list[Tensor]):
+    def _split_scan(self, theta: Tensor, ends: list[Tensor], stood: Tensor, supports: Tensor):
         """`(t, q, p) -> (q, p)` by Strang splitting, the drives' shares computed beforehand."""
         ((a, b), (c, d)), f = damped_flow(self.zeta, theta)
         pairs = list(zip(ends[:-1], ends[1:], strict=True))
         to_q = [(f[0] * d0 + f[1] * d1).unbind(0) for d0, d1 in pairs]
         to_p = [(f[2] * d0 + f[3] * d1).unbind(0) for d0, d1 in pairs]
-        kick = self._kicker(theta / 2)
+        kick, force, half = self._kicker(theta / 2), self.force, theta / 2
 
         def step(t: int, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
+            felt = self._felt(stood[t], supports[t]) if force is not None else []
             for k in range(self.substeps):
                 p = kick(q, p)
+                p = p if force is None else force.before(q, p, half, felt[k])
                 q, p = (
                     torch.addcmul(torch.addcmul(to_q[k][t], a, q), b, p),
                     torch.addcmul(torch.addcmul(to_p[k][t], c, q), d, p),
                 )
+                p = p if force is None else force.after(q, p, half, felt[k + 1])
                 p = kick(q, p)
             return q, p
 
@@ -268,32 +286,51 @@ class OscillatorCell(Cell):
     def _between(self, last: Tensor, drive: Tensor, stood: Tensor, support: Tensor) -> list[Tensor]:
         """The whole drive d at the ends of the sub-steps, `substeps + 1` of them."""
         if self.rate is not None:
-            rate = (support - stood) / (self.omega * self.dt)
+            n = self.hidden_size
+            rate = (support[..., :n] - stood[..., :n]) / (self.omega * self.dt)
             last, drive = last + rate, drive + rate
         if self.hold == "line":
             return [torch.lerp(last, drive, k / self.substeps) for k in range(self.substeps + 1)]
         return [drive if self.hold == "now" else last] * (self.substeps + 1)
 
+    def _support(self, x: Tensor) -> Tensor:
+        """What the state keeps of a sample besides the drive."""
+        parts = ([] if self.rate is None else [x @ self.rate.mT]) + ([] if self.force is None else [x])
+        return torch.cat(parts, -1)
+
+    def _felt(self, stood: Tensor, support: Tensor) -> list[Any]:
+        """The inputs' share in the learned forces at the ends of the sub-steps, `substeps + 1` of them."""
+        if self.force is None:
+            return [None] * (self.substeps + 1)
+        last, now = (part[..., part.shape[-1] - self.input_size :] for part in (stood, support))
+        if self.hold == "line":
+            return [self.force.felt(torch.lerp(last, now, k / self.substeps)) for k in range(self.substeps + 1)]
+        return [self.force.felt(now if self.hold == "now" else last)] * (self.substeps + 1)
+
     def _stepper(self, tap: Tap):
-        """One sub-step `(q, p, d0, d1) -> (q, p)`, the drive running from d0 to d1."""
+        """One sub-step `(q, p, d0, d1, f0, f1) -> (q, p)`, the drive running from d0 to d1, what forces feel from f0 to
+        f1."""
         zeta, theta = self.zeta, self.omega * (self.dt / self.substeps)
         kick = self._kicker(theta / 2, tap)
         if self.method == "symplectic":
 
-            def leap(q: Tensor, p: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
+            def leap(q: Tensor, p: Tensor, d0: Tensor, d1: Tensor, f0: Any, f1: Any) -> tuple[Tensor, Tensor]:
                 p = kick(q, p * (1 - zeta * theta) - 0.5 * theta * (q - d0))
                 q = q + theta * p
                 return q, (kick(q, p) - 0.5 * theta * (q - d1)) / (1 + zeta * theta)
 
             return leap
         flow, forced = damped_flow(zeta, theta)
+        force = self.force
 
-        def split(q: Tensor, p: Tensor, d0: Tensor, d1: Tensor) -> tuple[Tensor, Tensor]:
+        def split(q: Tensor, p: Tensor, d0: Tensor, d1: Tensor, f0: Any, f1: Any) -> tuple[Tensor, Tensor]:
             p = kick(q, p)
+            p = p if force is None else force.before(q, p, theta / 2, f0)
             q, p = (
                 flow[0][0] * q + flow[0][1] * p + forced[0] * d0 + forced[1] * d1,
                 flow[1][0] * q + flow[1][1] * p + forced[2] * d0 + forced[3] * d1,
             )
+            p = p if force is None else force.after(q, p, theta / 2, f1)
             return q, kick(q, p)
 
         return split

@@ -63,6 +63,8 @@ class Args:
     """time for training a network"""
     iterations: int | None = None
     """of Adam, for the same result on machines of any speed; by default as many as there is time for"""
+    base: bool | None = None
+    """let a network learn only what a fitted linear state space beside it leaves; by default what is better"""
     device: str = "cpu"
     """cpu or cuda"""
     inputs: tuple[str, ...] = ()
@@ -99,7 +101,7 @@ def main(args: Args) -> dict[str, Any]:
     found = identify(
         args.model, train, window=window, hidden_size=args.hidden, seconds=args.seconds, device=args.device,
         seed=args.seed, progress=not args.quiet, log=log,
-        **({} if args.iterations is None else {"iterations": args.iterations}),
+        **{key: value for key in ("iterations", "base") if (value := getattr(args, key)) is not None},
     )  # fmt: skip
     models = {"model": found.system.simulate}
     for name, make in (("linear_least_squares", fit_linear), ("cubic_least_squares", fit_cubic)):

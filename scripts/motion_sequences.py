@@ -1,13 +1,15 @@
 """Five ways in which sequences and labels meet, on the motion of the newt.
 
     python scripts/motion_sequences.py --task ground --out runs/ground
+    python scripts/motion_sequences.py --task all --seeds 20 21 22 --table benchmarks/results/motion_sequences.csv
 
 Questions: which ground does the animal feel, from its joints alone (`ground`, one label per sequence)? Where in the
 step cycle is it (`phase`, one label per step)? In which order did it rest, walk and swim, when only the order is told
 and not the times (`order`, connectionist temporal classification)? How does it move to a score of drives (`score`,
 sequence to sequence)? How would it go on (`continue`, a mixture density fed back)? The joint angles are those of the
 recorded and simulated newt under random scores of drive (`agents.motion`), 25 samples a second, with sensor noise.
-Writes summary.csv and a figure, and with `--table FILE` keeps the measures there; about a minute each on one core.
+Writes summary.csv and a figure, and with `--table FILE` keeps the measures there, every one as CSV and medians over
+seeds beside it in Markdown; about a minute for each task and seed on one core.
 The network without memory (`frame`) stands beside.
 """
 
@@ -15,10 +17,11 @@ from __future__ import annotations
 
 import csv
 import math
+import statistics
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,12 +60,12 @@ class Args:
     """Options of the tasks."""
 
     task: str = "ground"
-    """ground, phase, order, score or continue"""
+    """ground, phase, order, score, continue, or all"""
     cells: tuple[str, ...] = ("gru", "frame")
     """names of cells, see rnn.models"""
     hidden: int = 48
     """units"""
-    rows: int = 384
+    rows: int = 256
     """training sequences; a third as many for the test"""
     seconds: float = 6.0
     """length of a sequence"""
@@ -72,6 +75,8 @@ class Args:
     """batches of 64 sequences"""
     seed: int = 0
     """of scores, noise and weights"""
+    seeds: tuple[int, ...] = ()
+    """several, one training after another"""
     device: str = "cpu"
     """cpu or cuda"""
     out: Path = Path("runs/motion_sequences")
@@ -301,13 +306,26 @@ TASKS: dict[str, Task] = {
 
 
 def main(args: Args) -> list[dict[str, object]]:
-    """Learn the task with each cell, measure on unseen sequences, save and draw."""
-    if args.task not in TASKS:
-        raise ValueError(f"unknown task {args.task!r}; the tasks are {', '.join(TASKS)}")
+    """Every task with every seed; the summary."""
+    if args.task not in (*TASKS, "all"):
+        raise ValueError(f"unknown task {args.task!r}; the tasks are {', '.join(TASKS)} and all")
+    args.out.mkdir(parents=True, exist_ok=True)
+    rows: list[dict[str, object]] = []
+    for seed in args.seeds or (args.seed,):
+        for task in TASKS if args.task == "all" else (args.task,):
+            rows += learn(replace(args, task=task, seed=seed))
+            with (args.out / "summary.csv").open("w", newline="") as file:
+                writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+                writer.writeheader()
+                writer.writerows(rows)
+    return rows
+
+
+def learn(args: Args) -> list[dict[str, object]]:
+    """Learn the task with each cell, measure on unseen sequences, keep and draw."""
     task = TASKS[args.task]
     train = task.make(args, args.rows, torch.Generator().manual_seed(args.seed))
     test = task.make(args, max(args.rows // 3, 8), torch.Generator().manual_seed(args.seed + 1000))
-    args.out.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, object]] = []
     fig, axes = plt.subplots(
         1, len(args.cells), figsize=(6 * len(args.cells), 3.4), squeeze=False, layout="constrained"
@@ -322,17 +340,21 @@ def main(args: Args) -> list[dict[str, object]]:
         model.cpu()
         unseen = test.pick(slice(test.us.shape[1] // 2, None))
         found = task.measure(model, unseen, args)
-        rows.append({"task": args.task, "cell": name, **found, "cpu_seconds": round(time.process_time() - begun, 1)})
+        rows.append(
+            {
+                "task": args.task,
+                "cell": name,
+                "seed": args.seed,
+                **found,
+                "cpu_seconds": round(time.process_time() - begun, 1),
+            }
+        )
         if args.table is not None:
             keep(args.table, args, name, found, rows[-1]["cpu_seconds"])
         told = ", ".join(f"{key} {value:.4g}" for key, value in found.items())
         print(f"{args.task}, {name}: {told} ({done.iterations} batches, {rows[-1]['cpu_seconds']} CPU-s)", flush=True)
         draw(axis, model, unseen, args)
         axis.set_title(f"{name}: {told}", fontsize=9)
-    with (args.out / "summary.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
     fig.savefig(args.out / f"{args.task}.png", dpi=110)
     plt.close(fig)
     return rows
@@ -349,6 +371,32 @@ def keep(path: Path, args: Args, cell: str, found: dict[str, float], cpu_seconds
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
+    path.with_suffix(".md").write_text(medians(rows))
+
+
+def medians(rows: list[dict[str, str]]) -> str:
+    """The table in Markdown: medians over seeds and their extremes."""
+    cells = list(dict.fromkeys(row["cell"] for row in rows))
+    lines = [
+        "# Sequences and labels on the motion of the newt", "",
+        "`python scripts/motion_sequences.py --task all --seeds ... --table FILE`. On unseen sequences; medians over "
+        "seeds (extremes, number of seeds), and the processor seconds of a training. `frame` has no memory.", "",
+        "| task | measure | batches | " + " | ".join(cells) + " |", "|---|---|---|" + "---|" * len(cells),
+    ]  # fmt: skip
+    keys = [(task, row["measure"], row["iterations"]) for task in TASKS for row in rows if row["task"] == task]
+    for task, measure, iterations in dict.fromkeys(keys):
+        line = f"| {task} | {measure.replace('_', ' ')} | {iterations} |"
+        for cell in cells:
+            ours = {"task": task, "measure": measure, "iterations": iterations, "cell": cell}
+            found = [row for row in rows if {key: row[key] for key in ours} == ours]
+            values = sorted(float(row["value"]) for row in found)
+            if values:
+                seconds = statistics.median(float(row["cpu_seconds"]) for row in found)
+                line += f" {statistics.median(values):.3g} ({values[0]:.3g} to {values[-1]:.3g}, {len(values)}),"
+                line += f" {seconds:.0f} s"
+            line += " |"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def draw(axis, model: Model, test: Sections, args: Args) -> None:

@@ -108,6 +108,21 @@ def test_every_setting_of_motion_sequences_runs_and_measures(script, tmp_path, t
     assert (tmp_path / f"{task}.png").exists()
 
 
+def test_all_tasks_and_seeds_fill_one_table_with_medians(script, tmp_path):
+    module = script("motion_sequences")
+    table = tmp_path / "table.csv"
+    args = module.Args(task="all", cells=("frame",), seeds=(3, 4), rows=16, seconds=2.0, iterations=2, hidden=4,
+                       out=tmp_path / "out", table=table, quiet=True)  # fmt: skip
+    rows = module.main(args)
+    assert [(row["task"], row["seed"]) for row in rows] == [(task, seed) for seed in (3, 4) for task in module.TASKS]
+    first, second = (row["accuracy"] for row in rows if row["task"] == "phase")
+    low, high = sorted((first, second))
+    line = next(line for line in table.with_suffix(".md").read_text().splitlines() if "| phase | accuracy | 2 |" in line)
+    assert f"{(low + high) / 2:.3g} ({low:.3g} to {high:.3g}, 2)" in line
+    with pytest.raises(ValueError, match="score, continue and all"):
+        module.main(module.Args(task="dance", out=tmp_path))
+
+
 def test_orders_are_compared_by_edits(script):
     module = script("motion_sequences")
     assert module.edit_distance([1, 2], [1, 2]) == 0 and module.edit_distance([], [1, 2]) == 2
