@@ -117,7 +117,8 @@ def test_all_tasks_and_seeds_fill_one_table_with_medians(script, tmp_path):
     assert [(row["task"], row["seed"]) for row in rows] == [(task, seed) for seed in (3, 4) for task in module.TASKS]
     first, second = (row["accuracy"] for row in rows if row["task"] == "phase")
     low, high = sorted((first, second))
-    line = next(line for line in table.with_suffix(".md").read_text().splitlines() if "| phase | accuracy | 2 |" in line)
+    lines = table.with_suffix(".md").read_text().splitlines()
+    line = next(line for line in lines if "| phase | accuracy | 2 |" in line)
     assert f"{(low + high) / 2:.3g} ({low:.3g} to {high:.3g}, 2)" in line
     with pytest.raises(ValueError, match="score, continue and all"):
         module.main(module.Args(task="dance", out=tmp_path))
