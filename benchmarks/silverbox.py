@@ -5,8 +5,8 @@
 Question: how well, and how fast, does each model of this library simulate a measured Duffing oscillator? Prints and
 writes (CSV) the test RMSE in mV on the three standard tests, 50 samples not scored, beside published baselines:
 "Baseline results for selected nonlinear system identification benchmarks" (Champneys et al., 2024). The oscillators
-take seconds, the networks minutes of one core. `--models fast` times the quickest way to 0.28 mV: one oscillator with
-a linear readout.
+take seconds, the networks minutes of one core; rows of models that are not run again are kept. `--models fast` times
+the quickest way to 0.28 mV: one oscillator with a linear readout.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import os
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def main(args: Args) -> list[dict[str, object]]:
     benchmark = load_benchmark("silverbox", args.data)
     w = benchmark.window
     rows: list[dict[str, object]] = []
+    older = list(csv.DictReader(args.out.read_text().splitlines())) if args.out.exists() else []
 
     def add(name: str, errors: tuple[float, ...], cpu_seconds: float | None, note: str) -> None:
         keys = ("multisine_mV", "arrow_mV", "no_extrapolation_mV")
@@ -74,7 +76,8 @@ def main(args: Args) -> list[dict[str, object]]:
             f"{name:<24}" + "".join(f"{e:>10.4g}" for e in errors) + f"{cpu_seconds or 0:>10.1f} CPU-s  {note}",
             flush=True,
         )
-        write(args.out, rows)
+        done = {str(row["model"]) for row in rows}
+        write(args.out, [*rows, *(old for old in older if old["model"] not in done)])
 
     for name, errors in PUBLISHED.items():
         add(name, errors, None, "Champneys et al. 2024")
@@ -98,7 +101,7 @@ def main(args: Args) -> list[dict[str, object]]:
     return rows
 
 
-def write(path: Path, rows: list[dict[str, object]]) -> None:
+def write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """The table so far, as CSV."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
