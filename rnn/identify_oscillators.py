@@ -94,15 +94,18 @@ def identify_oscillators(
     search = _Search(train, valid, window, samples, substeps, spring, device, log)
     first = oscillators or max(1, records[0].sizes[1] if records[0].sizes[1] > 1 else 1)
     best = search.first(min(first, most) if oscillators is None else first, method, degree, hold)
-    if not search.done(best) and method != "symplectic":
-        best = min([best, *search.forced(best)], key=search.error)
-    while oscillators is None and best.cell.hidden_size < (most if best.cell.force is None else min(most, first + 1)):
-        if search.done(best):
+    while not search.done(best):
+        n, force = best.cell.hidden_size, best.cell.force
+        pushed = search.forced(best) if force is None and method != "symplectic" else []
+        better = min([best, *pushed], key=search.error)
+        room = oscillators is None and n < (most if better.cell.force is None else min(most, first + 1))
+        if better is best and room:
+            grown = search.grow(best)
+            if grown is not None and search.error(grown) < GAIN * search.error(best):
+                better = grown
+        if better is best:
             break
-        grown = search.grow(best)
-        if grown is None or not search.error(grown) < GAIN * search.error(best):
-            break
-        best = grown
+        best = better
     search.refine(best, scaled, last_only=True, iterations=25, tolerance=5e-4)
     blueprint = search.blueprint(best, records[0].sizes)
     system = System(best, blueprint, scaling, records[0].dt, window)
@@ -334,8 +337,10 @@ class _Search:
         """Models of as many oscillators that a learned force pushes besides: from linear ones, and from `model`."""
         n = model.cell.hidden_size
         degree = 3 if model.readout.N is not None else 1
-        starts = [self.like(self.linear, n, "exact", 1, coupled=False, forces=UNITS + 2 * n, spring="linear")]
-        if self.linear is not model and math.isfinite(self.error(model)):
+        same = self.linear is not None and self.linear.cell.hidden_size == n
+        base = self.linear if same and self.linear is not None else model
+        starts = [self.like(base, n, "exact", 1, forces=UNITS + 2 * n, spring="linear")]
+        if same and self.linear is not model and math.isfinite(self.error(model)):
             starts.append(self.like(model, n, "exact", degree, forces=UNITS + 2 * n))
         for start in starts:
             self.log(f"a force of {UNITS + 2 * n} units on {n} oscillator(s)")

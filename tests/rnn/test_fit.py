@@ -132,6 +132,23 @@ def test_online_learning_trains_and_exact_equals_backpropagation(method):
             assert torch.allclose(a, b, atol=1e-12)
 
 
+def test_losses_summed_over_time_have_the_sum_of_every_steps_gradient():
+    sections, steps = data(), {}
+    for reduction in ("sum", "mean"):
+        net = model()
+        before = net.readout.C.detach().clone()
+        settings = Training(optimiser="sgd", lr=1e-4, decay="none", iterations=1, clip_norm=None, reduction=reduction)
+        fit(net, sections, settings=settings)
+        steps[reduction] = net.readout.C.detach() - before
+    net = model()
+    every = (net(sections.us).outputs - sections.ys).square()  # [T, B, 1]
+    whole = torch.zeros_like(steps["sum"])
+    for t in range(len(every)):
+        whole += torch.autograd.grad(every[t].mean(), net.readout.C, retain_graph=True)[0]
+    assert torch.allclose(steps["sum"], -1e-4 * whole, rtol=1e-9)
+    assert torch.allclose(steps["sum"], len(every) * steps["mean"], rtol=1e-9)
+
+
 def test_masked_steps_and_the_washout_do_not_count():
     net, sections = model(), data()
     spoiled = Sections(sections.us.clone(), sections.ys.clone(), sections.mask.clone())

@@ -1,5 +1,7 @@
 """Elman, LSTM and GRU against torch's modules and against loops written out in numpy."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -210,3 +212,18 @@ def test_a_clamp_of_h_in_the_second_convention_is_heard_while_the_sum_goes_on():
     assert torch.equal(run.trace["r"][0], free.trace["r"][0])
     assert not torch.allclose(run.trace["r"][1], free.trace["r"][1])
     assert torch.all(run.outputs[:, :, 0] == 0.7) and not torch.any(run.trace["r"][:, :, 0] == 0.7)
+
+
+def test_the_biases_of_the_gates_say_how_fast_a_memory_fades_and_fills():
+    for forget, enter in [(1.0, 0.0), (4.0, -3.0)]:
+        cell = LSTMCell(1, 2, forget_bias=forget, input_gate_bias=enter).double()
+        with torch.no_grad():
+            cell.weight_ih.zero_()
+            cell.weight_hh.zero_()
+            cell.weight_ih[4:6] = 0.7  # rows of the candidate: g = tanh(0.7 x)
+        start = cell.initial_state(1)._replace(c=torch.ones(1, 2, dtype=torch.float64))
+        f, i = 1 / (1 + math.exp(-forget)), 1 / (1 + math.exp(-enter))
+        faded = unroll(cell, torch.zeros(50, 1, 1, dtype=torch.float64), start).state.c
+        assert faded.flatten().tolist() == pytest.approx([f**50] * 2)
+        filled = unroll(cell, torch.ones(50, 1, 1, dtype=torch.float64)).state.c
+        assert filled.flatten().tolist() == pytest.approx([i * math.tanh(0.7) * (1 - f**50) / (1 - f)] * 2)

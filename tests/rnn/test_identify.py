@@ -48,6 +48,29 @@ def test_the_joined_springs_and_the_held_drive_are_chosen_without_being_told():
     assert nrmse(test.y[40:], found.system.simulate(test)[40:]) < 1.3 * NOISE
 
 
+def slider(T, seed):
+    """A mass drawn by a spring over a dry floor: Coulomb friction, which no spring or viscous damper is like."""
+    rng, dt = np.random.default_rng(seed), 0.1
+    u, y, q, v = 1.5 * rng.standard_normal(T), np.zeros(T), 0.0, 0.0
+    for t in range(1, T):
+        for _ in range(50):
+            v += dt / 50 * (25.0 * (u[t - 1] - q) - 0.8 * v - 8.0 * np.tanh(v / 0.05))
+            q += dt / 50 * v
+        y[t] = q
+    return Record(u, y + NOISE * y.std() * rng.standard_normal(T), dt)
+
+
+@pytest.mark.slow
+def test_a_learned_force_is_chosen_where_friction_is_dry_and_not_where_springs_suffice():
+    train, test = slider(1000, 0), slider(400, 1)
+    found = identify("oscillator", [train], window=40)
+    error = nrmse(test.y[40:], found.system.simulate(test)[40:])
+    baselines = [make([train], window=40).simulate(test, 40)[40:] for make in (fit_linear, fit_cubic)]
+    assert found.notes["forces"] and error < 0.5 * min(nrmse(test.y[40:], hat) for hat in baselines)
+    plain = identify("oscillator", [two_masses(1000, 2)], window=40)
+    assert not plain.notes["forces"]
+
+
 @pytest.mark.parametrize("name", ["esn", "es2n"])
 def test_a_reservoir_that_hears_its_own_outputs_simulates_a_lightly_damped_system(name):
     cell = OscillatorCell(1, 1, dt=0.1, frequency=0.35, damping=0.06, spring="linear", friction=False).double()
