@@ -145,11 +145,14 @@ class DriveTask(VectorEnv):
         over = np.zeros(self.num_envs, dtype=bool)
         reached = np.zeros(self.num_envs, dtype=bool)
         final: Any = None
-        for output in run.outputs.unbind(0):
-            senses, _, diverged, _, info = self.inner.step(self.motor(output).numpy())
+        for pull in self.motor(run.outputs.flatten(0, 1)).unflatten(0, (self.hold, self.num_envs)).numpy():
+            senses, _, diverged, _, info = self.inner.step(pull)
             there = info["reward_terms"]["reached"] > 0
-            last = info.get("final_obs", [None] * self.num_envs)
-            seen = np.stack([senses[k] if last[k] is None else last[k] for k in range(self.num_envs)])
+            seen = senses
+            if "final_obs" in info:
+                seen = np.stack(
+                    [s if last is None else last for s, last in zip(senses, info["final_obs"], strict=True)]
+                )
             final = seen if final is None else np.where(over[:, None], final, seen)
             nearer = np.where(there, 0.0, seen[:, self._range])
             self._distance = np.where(over, self._distance, nearer)

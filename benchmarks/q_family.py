@@ -65,8 +65,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "steer": (
         "salamander/Steer-v0 by drive clamps, the bearing seen for 0.5 s of every 2 s",
-        [*_HIDDEN, "--env", "salamander/Steer-v0", "--worlds", "64", "--steps", "20000", *_BOTH]
-        + ["--evaluate-every", "10000", "--episodes", "40", "--film"],
+        ["scripts/train_q.py", "--seeds", "200:203", "--hide", "velocity", "--env", "salamander/Steer-v0"]
+        + ["--steps", "20000", *_BOTH, "--evaluate-every", "10000", "--episodes", "40", "--film"],
     ),
     "cartpole": (
         "CartPole-v1, velocities hidden, recurrent DQN; a seed stops once two evaluations in a row reach 495",
