@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from sklearn.ensemble import ExtraTreesRegressor
 from torch import Tensor, nn
 
 from agents.learner import Learner
 from agents.nfq import NFQ, NFQConfig
+from agents.random_trees import RandomTrees
+from agents.regressors import Perceptron, Regressor, Trees
 from agents.rollout import Transition
 
-__all__ = ["FittedQ", "FittedQConfig", "Perceptron", "Trees", "fitted_targets"]
+__all__ = ["FittedQ", "FittedQConfig", "fitted_targets"]
 
 
 @dataclass(frozen=True)
 class FittedQConfig:
     """Settings. Costs are minimised: `cost = -cost_scale * reward`, plus `failure` where an episode terminates."""
 
-    model: Literal["nfq", "modern", "trees"] = "modern"
-    """NFQ of 2005; Adam and a larger network, as NFQ2.0 (Lange et al., 2025); or extremely randomised trees, as
-    Tree-Based Batch Mode Reinforcement Learning (Ernst et al., 2005)."""
+    model: Literal["nfq", "modern", "trees", "random_trees"] = "modern"
+    """NFQ of 2005; Adam and a larger network, as NFQ2.0 (Lange et al., 2025); extremely randomised trees, as
+    Tree-Based Batch Mode Reinforcement Learning (Ernst et al., 2005); or, from the same paper, totally randomised trees
+    that are kept while the values settle."""
     gamma: float = 0.99
     """Discount."""
     cost_scale: float = 0.01
@@ -49,23 +51,23 @@ class FittedQConfig:
     batch: int = 512
     """Transitions per step (modern)."""
     trees: int = 30
-    """Trees (trees)."""
+    """Trees (trees; per action, random_trees)."""
+    leaf: int = 3
+    """States per leaf, at least (random_trees)."""
+    sweeps: int = 300
+    """Fitted iterations on the same trees, at most (random_trees)."""
+    settled: float = 1e-4
+    """Greatest change of a cost to go at which they end."""
     refit_every: int = 400
     """Environment steps between two refits."""
     epsilon: float = 0.05
     """Share of random actions."""
+    hold: int = 1
+    """Steps for which a random action is kept up; more than one carries a body further from where it rests."""
     random_steps: int = 400
     """Steps of random actions before the first fit."""
     max_steps: int = 200_000
     """Transitions that are kept, the oldest going first."""
-
-
-class Regressor(Protocol):
-    """Costs to go of all actions from states, fitted to targets of the actions taken."""
-
-    def fit(self, state: np.ndarray, action: np.ndarray, target: np.ndarray) -> float: ...
-
-    def values(self, state: np.ndarray) -> np.ndarray: ...
 
 
 def fitted_targets(cost_t: np.ndarray, discount_t: np.ndarray, values_t: np.ndarray) -> np.ndarray:
@@ -75,91 +77,6 @@ def fitted_targets(cost_t: np.ndarray, discount_t: np.ndarray, values_t: np.ndar
     [2.0, 1.0]
     """
     return cost_t + discount_t * values_t.min(1)
-
-
-class Perceptron:
-    """A ReLU network with one output per action, fitted by Adam on standardised states.
-
-    >>> rng = np.random.default_rng(0)
-    >>> state, action = rng.uniform(-1, 1, (256, 1)), rng.integers(2, size=256)
-    >>> fit = Perceptron(1, 2, (32,), lr=1e-2, batch=64, epochs=60, generator=torch.Generator().manual_seed(0))
-    >>> fit.fit(state, action, state[:, 0] * (2 * action - 1)) < 0.01
-    True
-    """
-
-    def __init__(
-        self,
-        size: int,
-        actions: int,
-        hidden: tuple[int, ...],
-        *,
-        lr: float,
-        batch: int,
-        epochs: int,
-        generator: torch.Generator,
-        refit: bool = False,
-    ):
-        self.batch, self.epochs, self.generator, self.lr, self.refit = batch, epochs, generator, lr, refit
-        widths = [size, *hidden]
-        layers: list[nn.Module] = []
-        for inside, out in zip(widths, widths[1:], strict=False):
-            layers += [nn.Linear(inside, out), nn.ReLU()]
-        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], actions))
-        self.net.register_buffer("mean", torch.zeros(size))
-        self.net.register_buffer("std", torch.ones(size))
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr)
-
-    def _standard(self, state: np.ndarray) -> Tensor:
-        return (torch.as_tensor(state, dtype=torch.float32) - self.net.mean) / self.net.std  # type: ignore[operator]
-
-    def fit(self, state: np.ndarray, action: np.ndarray, target: np.ndarray) -> float:
-        if self.refit:
-            for layer in self.net:
-                if isinstance(layer, nn.Linear):
-                    bound = layer.in_features**-0.5
-                    for part in (layer.weight, layer.bias):
-                        nn.init.uniform_(part, -bound, bound, generator=self.generator)
-            self.optimiser = torch.optim.Adam(self.net.parameters(), self.lr)
-        spread = torch.as_tensor(state.std(0), dtype=torch.float32).clamp_min(1e-6)
-        self.net.mean.copy_(torch.as_tensor(state.mean(0)))  # type: ignore[operator, union-attr]
-        self.net.std.copy_(spread)  # type: ignore[operator, union-attr]
-        x, a = self._standard(state), torch.as_tensor(action)[:, None]
-        y = torch.as_tensor(target, dtype=torch.float32)[:, None]
-        total = 0.0
-        for _ in range(self.epochs):
-            total = 0.0
-            for rows in torch.randperm(len(x), generator=self.generator).split(self.batch):
-                loss = (self.net(x[rows]).gather(1, a[rows]) - y[rows]).square().mean()
-                self.optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                self.optimiser.step()
-                total += loss.item() * len(rows) / len(x)
-        return total
-
-    @torch.no_grad()
-    def values(self, state: np.ndarray) -> np.ndarray:
-        return self.net(self._standard(state)).numpy()
-
-
-class Trees:
-    """Extremely randomised trees over (state, action), fitted anew every time."""
-
-    def __init__(self, actions: int, trees: int, seed: int):
-        self.actions = actions
-        self.forest = ExtraTreesRegressor(trees, min_samples_leaf=2, random_state=seed)
-        self.fitted = False
-
-    def fit(self, state: np.ndarray, action: np.ndarray, target: np.ndarray) -> float:
-        x = np.column_stack([state, action])
-        self.forest.fit(x, target)
-        self.fitted = True
-        return float(np.square(self.forest.predict(x) - target).mean())
-
-    def values(self, state: np.ndarray) -> np.ndarray:
-        if not self.fitted:
-            return np.zeros((len(state), self.actions))
-        columns = [self.forest.predict(np.column_stack([state, np.full(len(state), a)])) for a in range(self.actions)]
-        return np.stack(columns, 1)
 
 
 class FittedQ(Learner):
@@ -178,6 +95,7 @@ class FittedQ(Learner):
         self.num_actions = int(self.action_space.n)  # type: ignore[attr-defined]
         self.nfq: NFQ | None = None
         self.regressor: Regressor | None = None
+        self.forest: RandomTrees | None = None
         if c.hints and not len(c.hint_low) == len(c.hint_high) == self.obs_size:
             raise ValueError(f"hints need `hint_low` and `hint_high` of {self.obs_size} numbers each, the goal region")
         if c.model == "nfq":
@@ -194,12 +112,15 @@ class FittedQ(Learner):
                 generator=self.generator,
                 refit=c.refit,
             )
-        else:
+        elif c.model == "trees":
             self.regressor = Trees(self.num_actions, c.trees, int(self.seed or 0))
+        else:
+            self.forest = RandomTrees(self.num_actions, c.trees, leaf=c.leaf, seed=int(self.seed or 0))
         self.obs = np.zeros((0, self.obs_size), np.float32)
         self.action, self.cost = np.zeros(0, np.int64), np.zeros(0, np.float32)
         self.after, self.discount = np.zeros((0, self.obs_size), np.float32), np.zeros(0, np.float32)
         self.fresh: list[tuple[np.ndarray, ...]] = []
+        self.kept, self.kept_for = np.zeros((2, self.n_envs), dtype=np.int64)  # a random action, and steps left of it
         self.since = 0
         self.fits = 0
         self.fitted = 0  # transitions that took part in the last fit
@@ -214,16 +135,30 @@ class FittedQ(Learner):
         """Costs to go [N, A]."""
         if self.nfq is not None:
             return self.nfq.values(obs[None])[0]
+        if self.forest is not None:
+            return self.forest.values(obs)
         assert self.regressor is not None
         return self.regressor.values(obs)
 
     def choose(self, obs: Tensor, state: Any, first: Tensor, *, explore: bool) -> tuple[np.ndarray, Any]:
         action = self.values(obs.numpy()).argmin(1)
         if explore:
-            share = 1.0 if self.fits == 0 else self.config.epsilon
-            random = self.rng.random(len(obs)) < share
-            action = np.where(random, self.rng.integers(self.num_actions, size=len(obs)), action)
+            action = self._explore(action)
         return action, ()
+
+    def _explore(self, action: np.ndarray) -> np.ndarray:
+        """Some actions replaced by random ones, each kept up for `hold` steps of its world."""
+        share = 1.0 if self.fits == 0 else self.config.epsilon
+        random = self.rng.random(len(action)) < share / (self.config.hold - (self.config.hold - 1) * share)
+        drawn = self.rng.integers(self.num_actions, size=len(action))
+        if len(action) != self.n_envs:
+            return np.where(random, drawn, action)
+        begin = random & (self.kept_for == 0)
+        self.kept = np.where(begin, drawn, self.kept)
+        self.kept_for = np.where(begin, self.config.hold, self.kept_for)
+        action = np.where(self.kept_for > 0, self.kept, action)
+        self.kept_for = np.maximum(self.kept_for - 1, 0)
+        return action
 
     def scores(self, obs: Tensor, state: Any, first: Tensor) -> Tensor:
         return torch.from_numpy(self.values(obs.numpy()))
@@ -252,6 +187,10 @@ class FittedQ(Learner):
         return len(self.obs)
 
     def update(self, batch: int) -> dict[str, float]:
+        if self.forest is not None:
+            changes = self._settle(self.forest)
+            self.fits += 1
+            return {"sweeps": float(len(changes)), "change": changes[-1], "transitions": float(batch)}
         error = 0.0
         for _ in range(self.config.iterations):
             error = self._iterate()
@@ -279,14 +218,40 @@ class FittedQ(Learner):
             target = np.concatenate([target, np.zeros(c.hints)])
         return self.regressor.fit(state, action, target)
 
+    def _settle(self, forest: RandomTrees) -> list[float]:
+        """New trees, then fitted iterations until the costs to go stay; returns the greatest change of each."""
+        c = self.config
+        by_action = self._grow(forest)
+        costs = [np.concatenate([self.cost[rows], np.zeros(c.hints)]) for rows in by_action]
+        discounts = [np.concatenate([c.gamma * self.discount[rows], np.zeros(c.hints)]) for rows in by_action]
+        changes: list[float] = []
+        while len(changes) < c.sweeps and (not changes or changes[-1] > c.settled):
+            changes.append(forest.sweep(costs, discounts))
+        return changes
+
+    def _grow(self, forest: RandomTrees) -> list[np.ndarray]:
+        """Trees over the data and the hints; returns the rows of each action."""
+        c = self.config
+        by_action = [np.flatnonzero(self.action == a) for a in range(self.num_actions)]
+        if not c.hints and min(len(rows) for rows in by_action) == 0:
+            raise ValueError("an action was never taken before the first fit; raise `random_steps`")
+        own = np.random.default_rng([int(self.seed or 0), self.fits])
+        hint = own.uniform(c.hint_low, c.hint_high, (c.hints, self.obs_size)) if c.hints else self.obs[:0]
+        states = [np.concatenate([self.obs[rows], hint]) for rows in by_action]
+        after = np.concatenate([np.concatenate([self.after[rows], hint]) for rows in by_action])
+        forest.grow(states, after, self.fits)
+        return by_action
+
     def memory(self) -> dict[str, Any]:
         fresh = [list(part) for part in self.fresh]
         data = [self.obs, self.action, self.cost, self.after, self.discount]
-        return {"data": data, "fresh": fresh, "since": self.since, "fits": self.fits}
+        held = [self.kept, self.kept_for]
+        return {"data": data, "fresh": fresh, "held": held, "since": self.since, "fits": self.fits}
 
     def remember(self, memory: dict[str, Any]) -> None:
         self.obs, self.action, self.cost, self.after, self.discount = memory["data"]
         self.fresh = [tuple(part) for part in memory["fresh"]]
+        self.kept, self.kept_for = memory["held"]
         self.since, self.fits = memory["since"], memory["fits"]
 
     def snapshot(self, *, light: bool = False) -> dict[str, Any]:
@@ -296,8 +261,10 @@ class FittedQ(Learner):
             n = self.nfq
             net = {"flat": n.nets.flat, "mean": n.mean, "scale": n.scale, "iterations": n.iterations}
             tree["nfq"] = {**net, "generator": n.nets.generator}
-        elif isinstance(self.regressor, Trees):
+        elif self.forest is not None or isinstance(self.regressor, Trees):
             tree["memory"] = self.memory()
+        if self.forest is not None:
+            tree["leaves"] = self.forest.means
         return tree
 
     def _take(self, tree: dict[str, Any]) -> None:
@@ -310,6 +277,11 @@ class FittedQ(Learner):
             self.regressor.generator = self.generator
         if isinstance(self.regressor, Trees) and self.fits:
             self._regrow()
+        if self.forest is not None and self.fits:
+            self.fits -= 1  # the same boxes again, by the same seed from the same states
+            self._grow(self.forest)
+            self.fits += 1
+            self.forest.means = tree["leaves"]
 
     def _regrow(self) -> None:
         """A forest is not stored: it is grown again, from the seed, towards the costs to go of its data."""

@@ -10,6 +10,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from agents.fitted_q import FittedQ, fitted_targets
 from agents.learner import evaluate
 from agents.nfq import NFQ, NFQConfig
+from agents.random_trees import RandomTrees
 from agents.rprop import SigmoidNets
 
 
@@ -37,6 +38,7 @@ MODELS = {
     "nfq": dict(model="nfq", hidden=(5, 5), epochs=200, refit=True, cost_scale=0.1, iterations=3),
     "modern": dict(model="modern", hidden=(32,), lr=1e-2, batch=64, epochs=15, cost_scale=1.0, iterations=4),
     "trees": dict(model="trees", trees=10, cost_scale=1.0, iterations=3),
+    "random_trees": dict(model="random_trees", trees=20, leaf=1, cost_scale=1.0, sweeps=40),
 }
 
 
@@ -131,3 +133,37 @@ def test_costs_outside_the_sigmoid_and_goals_of_the_wrong_size_are_refused():
         FittedQ(corridors(), hints=5)
     with pytest.raises(ValueError, match="continuous actions"):
         FittedQ("Pendulum-v1")
+
+
+def test_on_kept_trees_the_values_of_a_corridor_settle_at_the_discounted_steps_left():
+    rng, gamma = np.random.default_rng(0), 0.9
+    x = rng.integers(5, size=200).astype(float)
+    action = rng.integers(2, size=200)
+    after, rows = np.maximum(x + 2 * action - 1, 0), [np.flatnonzero(action == a) for a in (0, 1)]
+    forest = RandomTrees(2, 8, leaf=1)
+    forest.grow([x[r, None] for r in rows], np.concatenate([after[r, None] for r in rows]))
+    changes = [forest.sweep([np.ones(len(r)) for r in rows], [gamma * (after[r] < 5) for r in rows]) for _ in range(60)]
+    assert changes[1] > 0.1 and changes[-1] < 1e-9
+    assert all(b <= gamma * a + 1e-9 for a, b in zip(changes[:-1], changes[1:], strict=True))
+    exact = (1 - gamma ** np.arange(5, 0, -1)) / (1 - gamma)
+    assert np.allclose(forest.values(np.arange(5.0)[:, None])[:, 1], exact)
+
+
+def test_new_trees_begin_with_what_the_old_ones_knew():
+    x = np.linspace(0, 1, 60)[:, None]
+    forest = RandomTrees(1, 10, leaf=2)
+    forest.grow([x], x)
+    forest.sweep([x[:, 0] * 3], [np.zeros(60)])
+    before = forest.values(x)
+    forest.grow([x], x, number=1)
+    assert 0 < np.abs(forest.values(x) - before).max() < 0.3
+
+
+def test_a_random_action_is_kept_up_for_as_long_as_was_asked_and_as_often_as_a_short_one():
+    agent = FittedQ(corridors(50), seed=0, epsilon=0.3, hold=5, random_steps=10_000)
+    assert (np.diff([agent._explore(np.full(50, 9)) for _ in range(5)], axis=0) == 0).all()  # all random, at first
+    agent.fits = 1
+    seen = np.array([agent._explore(np.full(50, 9)) for _ in range(400)])
+    assert abs((seen != 9).mean() - 0.3) < 0.03
+    runs = [len(part) for part in "".join("x" if a != 9 else " " for a in seen[20:, 3]).split()]
+    assert min(runs[1:-1]) >= 5
