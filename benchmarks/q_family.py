@@ -78,8 +78,9 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         [*_HIDDEN, "--steps", "24000", "--controls", "memoryless", "trace", "full_state", "--evaluate-every", "8000"],
     ),
     "cartpole_fitted": (
-        "CartPole-v1, velocities hidden, recurrent fitted Q",
-        [*_HIDDEN, "--agent", "recurrent_fitted_q", "--steps", "20000", "--evaluate-every", "2000"],
+        "CartPole-v1, velocities hidden, recurrent fitted Q; stopped in the same way",
+        [*_HIDDEN, "--agent", "recurrent_fitted_q", "--steps", "20000", "--evaluate-every", "2000"]
+        + ["--stop-at", "495"],
     ),
     "pendulum": (
         "Pendulum-v1 with 5 torques, velocity hidden, recurrent DQN",
