@@ -22,6 +22,8 @@ __all__ = ["identify_oscillators"]
 HELD_OUT = 8_000  # samples of each held-out record that are simulated
 GAIN = 0.9  # a further oscillator must lower the held-out error to this share
 SIMPLER = 1.04  # times the lowest held-out error: the simplest model within it is taken
+FINER = 0.95  # twice as many sub-steps must lower the squared error on the shortest sections to this share
+FINEST = 16  # sub-steps at most
 FORCED = 2  # starts of a further oscillator where a learned force is fitted too; no more than one is added there
 UNITS = 4  # of a learned force, and two more for each oscillator
 GOOD = 0.01  # of the standard deviation: held-out errors below this are not worth a further oscillator
@@ -143,13 +145,13 @@ class _Search(Workshop):
         linear = self.build(modes, kind, power, hold or "line")
         self.free[id(linear)] = LINEAR
         self.refine(linear, quick=True, first_only=True)
-        starts = [self.like(linear, number, kind, power)]
+        starts = [self.finer(linear, modes, method, power, hold)]
         if number > 1:
             starts.append(self.like(linear, number, kind, power, coupled=True))
         costs = [self.refine(start, quick=True) for start in starts]
         self.refine(linear, quick=True)
         if not min(costs) < GOOD**2:
-            starts.append(self.build(modes, kind, power, hold or "line"))
+            starts.append(self.like(linear, number, kind, power))
             costs.append(self.refine(starts[-1], quick=True))
         base = starts[costs.index(min(costs))]
         candidates = [base]
@@ -170,6 +172,26 @@ class _Search(Workshop):
             self.refine(candidates[-1], last_only=True, quick=True)
         best = min(self.error(model) for model in candidates)
         return next(model for model in candidates if self.error(model) <= SIMPLER * best)
+
+    def finer(self, linear: Model, modes: list[Mode], method: str | None, degree: int, hold: str | None) -> Model:
+        """Oscillators with springs of their own, fitted to the shortest sections, with as many sub-steps as help there.
+
+        A spring that hardens twentyfold swings several times as fast far out as near its rest.
+        """
+        n, kind = len(modes), method or "symplectic"
+        starts = [self.like(linear, n, kind, degree), self.build(modes, kind, degree, hold or "line")]
+        costs = [self.refine(start, quick=True, first_only=True) for start in starts]
+        cost = min(costs)
+        best = starts[costs.index(cost)]
+        while self.substeps < FINEST:
+            self.substeps *= 2
+            finer = self.like(best, n, kind, degree)
+            lower = self.refine(finer, quick=True, first_only=True)
+            if not lower < FINER * cost:
+                self.substeps //= 2
+                break
+            best, cost = finer, lower
+        return best
 
     def forced(self, model: Model) -> list[Model]:
         """Models of as many oscillators that a learned force pushes besides: from linear ones, and from `model`."""

@@ -202,7 +202,7 @@ class Workshop:
         cell = model.cell
         settings = {
             "dt": self.dt, "self_exciting": True, "spring": cell.spring, "friction": cell.has_friction,
-            "method": cell.method, "substeps": self.substeps, "hold": cell.hold, "moving": self.moving,
+            "method": cell.method, "substeps": cell.substeps, "hold": cell.hold, "moving": self.moving,
             "coupled": cell.coupled, "forces": 0 if cell.force is None else cell.force.V.shape[1],
         }  # fmt: skip
         degree = 3 if model.readout.N is not None else 1
