@@ -85,6 +85,7 @@ class PQN(RecurrentDQN):
             previous_action=c.previous_action,
             previous_reward=c.previous_reward,
             norm=True,
+            initial_value=c.initial_value,
         ).to(self.device)
 
     def next_batch(self) -> Any:

@@ -79,6 +79,7 @@ class QNetwork(nn.Module):
         encoder: width of a dense ReLU layer before the cell; 0 for none.
         heads: width of the dense layer of each head; 0 for linear heads.
         norm: layer normalisation after every dense layer and after the cell.
+        initial_value: added to every value at the start.
 
     The attribute `path` says how sequences are unrolled (see `rnn.unroll`).
 
@@ -102,6 +103,7 @@ class QNetwork(nn.Module):
         previous_action: bool = True,
         previous_reward: bool = False,
         norm: bool = False,
+        initial_value: float = 0.0,
     ):
         super().__init__()
         self.num_actions, self.dueling = num_actions, dueling
@@ -120,6 +122,9 @@ class QNetwork(nn.Module):
         self.after: nn.Module = nn.LayerNorm(size) if norm and self.cell is not None else nn.Identity()
         self.advantage = _head(size, heads, num_actions, norm)
         self.value = _head(size, heads, 1, norm) if dueling else None
+        last = self.advantage if self.value is None else self.value
+        with torch.no_grad():
+            (last[-1] if isinstance(last, nn.Sequential) else last).bias += initial_value  # type: ignore[operator]
 
     def initial_state(self, batch: int) -> QState:
         device = self.scale.device

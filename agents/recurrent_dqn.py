@@ -136,10 +136,8 @@ class RecurrentDQN(Learner):
             dueling=c.dueling,
             previous_action=c.previous_action,
             previous_reward=c.previous_reward,
+            initial_value=c.initial_value,
         ).to(self.device)
-        with torch.no_grad():
-            last = self.online.advantage if self.online.value is None else self.online.value
-            (last[-1] if isinstance(last, nn.Sequential) else last).bias += c.initial_value
         self.target = copy.deepcopy(self.online).requires_grad_(False)
         heads = {id(p) for m in (self.online.advantage, self.online.value) if m is not None for p in m.parameters()}
         groups = [

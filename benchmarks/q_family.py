@@ -118,9 +118,11 @@ def main(args: Args) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"unknown sections {sorted(unknown)}; the sections are {', '.join(SECTIONS)}")
     path = RESULTS / "q_family.json"
-    stored: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    stored: dict[str, Any] = {}
     for name in args.only or SECTIONS:
-        stored[name] = section(name, args.work / name)
+        measured = section(name, args.work / name)
+        stored = json.loads(path.read_text()) if path.is_file() else {}  # another call may have written meanwhile
+        stored[name] = measured
         stored = {key: stored[key] for key in [*SECTIONS, *stored] if key in stored}
         path.write_text(json.dumps(stored, indent=1) + "\n")
         (RESULTS / "q_family.md").write_text(report(stored))

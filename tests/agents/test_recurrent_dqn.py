@@ -254,11 +254,12 @@ def test_all_refinements_run_together():
     assert agent._n_updates > 10 and len(np.unique(agent.replay.priorities)) > 10
 
 
+@pytest.mark.parametrize("kind", [RecurrentDQN, PQN])
 @pytest.mark.parametrize("settings", [{"dueling": True}, {"dueling": False}, {"dueling": False, "heads": 0}])
-def test_a_first_value_moves_every_value_by_as_much_and_no_preference(settings):
-    plain, hopeful = (RecurrentDQN(worlds(Recall, 2), seed=4, initial_value=v, **settings) for v in (0.0, 1.5))
-    obs, first = torch.randn(2, 2), torch.ones(2, dtype=torch.bool)
-    before, after = (a.scores(obs, a.initial_state(2), first) for a in (plain, hopeful))
+def test_a_first_value_moves_every_value_by_as_much_and_no_preference(kind, settings):
+    plain, hopeful = (kind(worlds(Recall, 4), seed=4, initial_value=v, **settings) for v in (0.0, 1.5))
+    obs, first = torch.randn(4, 2), torch.ones(4, dtype=torch.bool)
+    before, after = (a.scores(obs, a.initial_state(4), first) for a in (plain, hopeful))
     assert torch.allclose(after, before + 1.5, atol=1e-6)
 
 
