@@ -1,7 +1,7 @@
 """Records of ten systems that the library was not made for: does each model reach the noise?
 
     python benchmarks/records.py
-    python benchmarks/records.py --records duffing tanks --models oscillator --seeds 3 4
+    python benchmarks/records.py --records duffing tanks --models oscillator --seeds 14 15
 
 Question: given a thousand samples with noise 40 dB below the signal and nothing else, how near to the noise do the
 automatic choices of `scripts/fit_system.py` come, and is that better than linear and cubic least squares? Every system
@@ -43,8 +43,8 @@ class Args:
     """names of systems"""
     models: tuple[str, ...] = ("oscillator", "gru")
     """models of `scripts/fit_system.py`; linear and cubic least squares are always beside them"""
-    seeds: tuple[int, ...] = (10, 11, 12)
-    """of excitation, noise and weights; settings were chosen on seeds 0 to 2"""
+    seeds: tuple[int, ...] = (11, 12, 13)
+    """of excitation, noise and weights; settings were chosen on seeds 0 and 10"""
     samples: int = 1000
     """of the training record"""
     seconds: float = 40.0
@@ -75,7 +75,7 @@ def main(args: Args) -> list[dict[str, str]]:
 def judge(name: str, seed: int, args: Args):
     """A row for each model on one record."""
     window = 40
-    (train, _), (test, noise) = measured(name, args.samples, 2 * seed), measured(name, 500, 2 * seed + 1)
+    (train, _), (test, noise) = measured(name, args.samples, 2 * seed), measured(name, args.samples // 2, 2 * seed + 1)
     log = (lambda line: print("   ", line, flush=True)) if args.verbose else (lambda line: None)
     y, floor = test.y[window:], noise[window:]
     for model in (*LEAST_SQUARES, *args.models):
