@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from agents.exploration import HeldActions
 from agents.learner import Learner
 from agents.nfq import NFQ, NFQConfig
 from agents.random_trees import RandomTrees
@@ -120,7 +121,7 @@ class FittedQ(Learner):
         self.action, self.cost = np.zeros(0, np.int64), np.zeros(0, np.float32)
         self.after, self.discount = np.zeros((0, self.obs_size), np.float32), np.zeros(0, np.float32)
         self.fresh: list[tuple[np.ndarray, ...]] = []
-        self.kept, self.kept_for = np.zeros((2, self.n_envs), dtype=np.int64)  # a random action, and steps left of it
+        self.held = HeldActions(self.n_envs, self.num_actions, c.hold)
         self.since = 0
         self.fits = 0
         self.fitted = 0  # transitions that took part in the last fit
@@ -143,22 +144,8 @@ class FittedQ(Learner):
     def choose(self, obs: Tensor, state: Any, first: Tensor, *, explore: bool) -> tuple[np.ndarray, Any]:
         action = self.values(obs.numpy()).argmin(1)
         if explore:
-            action = self._explore(action)
+            action = self.held(action, 1.0 if self.fits == 0 else self.config.epsilon, self.rng)
         return action, ()
-
-    def _explore(self, action: np.ndarray) -> np.ndarray:
-        """Some actions replaced by random ones, each kept up for `hold` steps of its world."""
-        share = 1.0 if self.fits == 0 else self.config.epsilon
-        random = self.rng.random(len(action)) < share / (self.config.hold - (self.config.hold - 1) * share)
-        drawn = self.rng.integers(self.num_actions, size=len(action))
-        if len(action) != self.n_envs:
-            return np.where(random, drawn, action)
-        begin = random & (self.kept_for == 0)
-        self.kept = np.where(begin, drawn, self.kept)
-        self.kept_for = np.where(begin, self.config.hold, self.kept_for)
-        action = np.where(self.kept_for > 0, self.kept, action)
-        self.kept_for = np.maximum(self.kept_for - 1, 0)
-        return action
 
     def scores(self, obs: Tensor, state: Any, first: Tensor) -> Tensor:
         return torch.from_numpy(self.values(obs.numpy()))
@@ -245,13 +232,12 @@ class FittedQ(Learner):
     def memory(self) -> dict[str, Any]:
         fresh = [list(part) for part in self.fresh]
         data = [self.obs, self.action, self.cost, self.after, self.discount]
-        held = [self.kept, self.kept_for]
-        return {"data": data, "fresh": fresh, "held": held, "since": self.since, "fits": self.fits}
+        return {"data": data, "fresh": fresh, "held": self.held.snapshot(), "since": self.since, "fits": self.fits}
 
     def remember(self, memory: dict[str, Any]) -> None:
         self.obs, self.action, self.cost, self.after, self.discount = memory["data"]
         self.fresh = [tuple(part) for part in memory["fresh"]]
-        self.kept, self.kept_for = memory["held"]
+        self.held.restore(memory["held"])
         self.since, self.fits = memory["since"], memory["fits"]
 
     def snapshot(self, *, light: bool = False) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, smooth_l1_loss
 
+from agents.exploration import HeldActions
 from agents.learner import Learner
 from agents.q_network import QNetwork, QState
 from agents.replay import SequenceReplay, Sequences
@@ -90,6 +91,8 @@ class RecurrentDQNConfig:
     """World i of N ends at epsilon^(1 + spread i / (N - 1)): 7 in Ape-X (Horgan et al., 2018), with epsilon 0.4."""
     epsilon_steps: int = 10_000
     """Environment steps."""
+    hold: int = 1
+    """Steps for which a random action is kept up."""
     act_with_target: bool = True
     """Judge and predict with the averaged (target) network, which forgets less."""
 
@@ -161,6 +164,7 @@ class RecurrentDQN(Learner):
             self.first_update = self.n_envs * (rows + 1)
         else:
             self.first_update = c.warmup
+        self.held = HeldActions(self.n_envs, self.num_actions, c.hold)
         self.reward_before = np.zeros(self.n_envs, dtype=np.float32)
         self.owed = 0.0
 
@@ -203,9 +207,7 @@ class RecurrentDQN(Learner):
         q, after = network.step(obs, inner, first, reward.to(obs))
         action = q.argmax(1).cpu().numpy()
         if explore:
-            epsilon = self.epsilon() if learning else self.epsilon().mean()
-            random = self.rng.random(len(obs)) < epsilon
-            action = np.where(random, self.rng.integers(self.num_actions, size=len(obs)), action)
+            action = self.held(action, self.epsilon() if learning else self.epsilon().mean(), self.rng)
         if self.memoryless:
             return action, ()
         taken = one_hot(torch.as_tensor(action), self.num_actions).to(q)
@@ -272,10 +274,12 @@ class RecurrentDQN(Learner):
         return {"loss": float(loss.detach()), "gradient_norm": norm, "epsilon": float(self.epsilon().mean())}
 
     def memory(self) -> dict[str, Any]:
-        return {"replay": self.replay.snapshot(), "reward_before": self.reward_before, "owed": self.owed}
+        own = {"reward_before": self.reward_before, "owed": self.owed, "held": self.held.snapshot()}
+        return {"replay": self.replay.snapshot(), **own}
 
     def remember(self, memory: dict[str, Any]) -> None:
         self.replay.restore(memory["replay"])
+        self.held.restore(memory["held"])
         self.reward_before, self.owed = memory["reward_before"], memory["owed"]
 
 

@@ -7,6 +7,7 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from agents.exploration import HeldActions
 from agents.fitted_q import FittedQ, fitted_targets
 from agents.learner import evaluate
 from agents.nfq import NFQ, NFQConfig
@@ -160,10 +161,14 @@ def test_new_trees_begin_with_what_the_old_ones_knew():
 
 
 def test_a_random_action_is_kept_up_for_as_long_as_was_asked_and_as_often_as_a_short_one():
-    agent = FittedQ(corridors(50), seed=0, epsilon=0.3, hold=5, random_steps=10_000)
-    assert (np.diff([agent._explore(np.full(50, 9)) for _ in range(5)], axis=0) == 0).all()  # all random, at first
-    agent.fits = 1
-    seen = np.array([agent._explore(np.full(50, 9)) for _ in range(400)])
-    assert abs((seen != 9).mean() - 0.3) < 0.03
-    runs = [len(part) for part in "".join("x" if a != 9 else " " for a in seen[20:, 3]).split()]
-    assert min(runs[1:-1]) >= 5
+    rng, greedy = np.random.default_rng(0), np.full(50, 9)
+    for hold in (1, 5):
+        held = HeldActions(50, 3, hold)
+        seen = np.array([held(greedy, 0.3, rng) for _ in range(600)])
+        assert abs((seen != 9).mean() - 0.3) < 0.02
+        runs = [len(part) for part in "".join("x" if a != 9 else " " for a in seen[20:, 3]).split()]
+        assert min(runs[1:-1]) >= hold
+    resumed = HeldActions(50, 3, 5)
+    resumed.restore(held.snapshot())
+    again = np.random.default_rng(1)
+    assert np.array_equal(held(greedy, 0.3, np.random.default_rng(1)), resumed(greedy, 0.3, again))
