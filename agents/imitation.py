@@ -116,10 +116,10 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "elman": {"iterations": 1500},
     "leaky": {"iterations": 1500},
     "lru": {"iterations": 800},
-    "oscillator": {"iterations": 400},
+    "oscillator": {"iterations": 400, "lr": 1e-2},
     "esn": {"iterations": 300},
-    "phase": {"iterations": 300},
-    "rate": {"iterations": 300},
+    "phase": {"iterations": 150, "lr": 1e-2},
+    "rate": {"iterations": 150, "lr": 1e-2},
 }
 """What differs from `Imitation`'s defaults. Of a reservoir and the pattern generators only the readout is learned."""
 

@@ -110,7 +110,7 @@ def card_text(config: Mapping[str, Any]) -> str:
         "```",
         "",
         f"- Learned from: {sources.get(config['data'], config['data'])}. Frequency, amplitude over drive and "
-        "turning are those of the simulated animal.",
+        "turning are those of the simulated animal; on land it is taught to turn more sharply (`agents/motion.py`).",
         "- Recording: Pleurodeles waltl (Karakasiliotis et al., 2016); Fourier table in `sim/reference_cycles.json`.",
         "- Inputs: drive of both sides (1 to 3 walks, 3 to 5 swims), offset of the limbs' drive, stretch of the spine "
         f"(zero in open loop). Outputs: 24 joint targets every {config['dt']} s.",

@@ -16,7 +16,7 @@ from agents.reproduction import bands_held, contraction, in_the_body, reproduce
 from agents.schedule import Schedule
 from rnn import Clamp, edits_from_json
 from rnn.cell import quantities, unit_labels
-from sim.reference import recorded_cycle
+from sim.reference import recorded_cycle, swim_sweep_checks
 
 CONFIG = {"cell": "gru", "hidden": 6, "data": "both", "dt": 0.01}
 
@@ -199,6 +199,14 @@ class TestZoo:
         cell, _ = load_policy(f"zoo/{name}")
         for gait, world, drive in (("swim", "pool", 4.0), ("walk", "land", 2.0)):
             for closed in (False, True):
-                straight, left = in_the_body(cell, world, [(drive, drive), (drive + 0.6, drive - 0.6)], closed=closed)
+                sides = [(drive, drive), (drive + 0.6, drive - 0.6), (drive - 0.6, drive + 0.6)]
+                straight, left, right = in_the_body(cell, world, sides, closed=closed)
                 assert bands_held(straight, gait)[2] == []
-                assert closed or gait == "walk" or left.yaw_rate > straight.yaw_rate + 5
+                assert left.yaw_rate > 5 and right.yaw_rate < -5, "towards the more driven side, on land as in water"
+
+    @pytest.mark.slow
+    def test_it_covers_the_frequencies_and_strides_of_the_animal_over_swimming_drives_from_3_to_5(self, name):
+        cell, _ = load_policy(f"zoo/{name}")
+        runs = in_the_body(cell, "pool", [(d, d) for d in (3.01, 3.5, 4.0, 4.5, 5.0)])
+        assert [row.label for row in swim_sweep_checks(runs) if not row.passed] == []
+        assert all(bands_held(run, "swim")[2] == [] for run in runs)
