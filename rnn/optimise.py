@@ -165,9 +165,9 @@ def levenberg_marquardt(
     found = LeastSquares(theta, states, cost, [cost], "iterations used up")
     calm = 0
     for iteration in range(iterations):
-        H, g, *rest = _normal_equations(residuals, found.theta, found.states, width, rows)
+        H, g, A, C, gb = _normal_equations(residuals, found.theta, found.states, width, rows)
         pull = None if prior is None else found.cost * prior
-        system = (H, g, *rest) if pull is None else (H + torch.diag(pull), g - pull * found.theta, *rest)
+        system = (H, g, A, C, gb) if pull is None else (H + torch.diag(pull), g - pull * found.theta, A, C, gb)
         trial = None
         for _ in range(4):
             factors = [damping / 5, damping, damping * 5]
