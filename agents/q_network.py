@@ -122,9 +122,9 @@ class QNetwork(nn.Module):
         self.after: nn.Module = nn.LayerNorm(size) if norm and self.cell is not None else nn.Identity()
         self.advantage = _head(size, heads, num_actions, norm)
         self.value = _head(size, heads, 1, norm) if dueling else None
-        last = self.advantage if self.value is None else self.value
+        last = list((self.advantage if self.value is None else self.value).parameters())[-1]
         with torch.no_grad():
-            (last[-1] if isinstance(last, nn.Sequential) else last).bias += initial_value  # type: ignore[operator]
+            last += initial_value  # the bias of the last layer
 
     def initial_state(self, batch: int) -> QState:
         device = self.scale.device
