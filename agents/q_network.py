@@ -124,7 +124,7 @@ class QNetwork(nn.Module):
         self.value = _head(size, heads, 1, norm) if dueling else None
         last = list((self.advantage if self.value is None else self.value).parameters())[-1]
         with torch.no_grad():
-            last += initial_value  # the bias of the last layer
+            last.add_(initial_value)  # the bias of the last layer
 
     def initial_state(self, batch: int) -> QState:
         device = self.scale.device
