@@ -41,6 +41,7 @@ THRESHOLDS = {
     "MountainCar-v0": -110.0,
     "Acrobot-v1": -100.0,
     "Pendulum-v1": -200.0,
+    "LunarLander-v3": 200.0,
 }
 """Gymnasium's registry; Pendulum has none there."""
 
@@ -86,11 +87,13 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
     "Acrobot-v1": {"recurrent_dqn": {"reward_scale": 0.05, "scale": (1.0, 1.0, 1.0, 1.0, 0.2, 0.1)}},
+    "LunarLander-v3": {"recurrent_dqn": {"reward_scale": 0.01, "target_rate": 0.02, "epsilon_steps": 30_000}},
     "Pendulum-v1": {
         "recurrent_dqn": {
-            "reward_scale": 0.05,
+            "reward_scale": 0.005,
             "gamma": 0.97,
-            "n_step": 3,
+            "n_step": 5,
+            "target_rate": 0.03,
             "scale": (1.0, 1.0, 0.2),
             "updates_per_step": 0.125,
         }

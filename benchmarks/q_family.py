@@ -18,6 +18,7 @@ import sys
 import time
 import zlib
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,20 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         "MountainCar-v0, velocity hidden, with controls",
         [*_HIDDEN, "--env", "MountainCar-v0", "--steps", "100000", "--controls", *_ALL[1:]],
     ),
+    "lunar_lander": (
+        "LunarLander-v3, velocities hidden, with controls (needs the extra `lander`)",
+        [
+            *_HIDDEN,
+            "--env",
+            "LunarLander-v3",
+            "--steps",
+            "200000",
+            "--evaluate-every",
+            "20000",
+            "--controls",
+            *_ALL[1:],
+        ],
+    ),
     "acrobot": (
         "Acrobot-v1, velocities hidden, with controls",
         [*_HIDDEN, "--env", "Acrobot-v1", "--controls", *_ALL[1:]],
@@ -120,6 +135,9 @@ def main(args: Args) -> dict[str, Any]:
     path = RESULTS / "q_family.json"
     stored: dict[str, Any] = {}
     for name in args.only or SECTIONS:
+        if name == "lunar_lander" and find_spec("Box2D") is None:
+            print("lunar_lander is left out: Box2D is missing, `pip install -e '.[lander]'` brings it")
+            continue
         measured = section(name, args.work / name)
         stored = json.loads(path.read_text()) if path.is_file() else {}  # another call may have written meanwhile
         stored[name] = measured
