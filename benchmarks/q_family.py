@@ -98,17 +98,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "lunar_lander": (
         "LunarLander-v3, velocities hidden, with controls (needs the extra `lander`)",
-        [
-            *_HIDDEN,
-            "--env",
-            "LunarLander-v3",
-            "--steps",
-            "200000",
-            "--evaluate-every",
-            "20000",
-            "--controls",
-            *_ALL[1:],
-        ],
+        [*_HIDDEN, "--env", "LunarLander-v3", "--steps", "200000", *_ALL] + ["--evaluate-every", "20000"],
     ),
     "acrobot": (
         "Acrobot-v1, velocities hidden, with controls",
