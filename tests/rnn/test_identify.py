@@ -9,6 +9,7 @@ from rnn.data import Record
 from rnn.identify import identify
 from rnn.metrics import nrmse
 from rnn.oscillator import OscillatorCell, OscillatorState
+from rnn.recordings import load_oscillator
 from rnn.system import System
 
 NOISE = 0.01  # of the standard deviation, 40 dB
@@ -69,6 +70,16 @@ def test_a_learned_force_is_chosen_where_friction_is_dry_and_not_where_springs_s
     assert found.notes["forces"] and error < 0.5 * min(nrmse(test.y[40:], hat) for hat in baselines)
     plain = identify("oscillator", [two_masses(1000, 2)], window=40)
     assert not plain.notes["forces"]
+
+
+@pytest.mark.slow
+def test_the_swing_of_a_filmed_pendulum_is_foretold_to_its_end(data_folder):
+    train, (test, *_) = load_oscillator("pendulum", data_folder)
+    found = identify("oscillator", train, window=10)
+    errors = [nrmse(test.y[10:], hat[10:]) for hat in (
+        found.system.simulate(test), fit_linear(train, window=10).simulate(test, 10)
+    )]  # fmt: skip
+    assert errors[0] < 0.06 and errors[0] < 0.2 * errors[1]
 
 
 @pytest.mark.parametrize("name", ["esn", "es2n"])
