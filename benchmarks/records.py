@@ -47,7 +47,7 @@ class Args:
     """of excitation, noise and weights; settings were chosen on seeds 0 and 10"""
     samples: int = 1000
     """of the training record"""
-    seconds: float = 40.0
+    seconds: float = 10.0
     """processor time for each network"""
     out: Path = Path("benchmarks/results/records")
     """where the table is written, without its ending"""

@@ -60,7 +60,7 @@ def identify_small_network(
     known = max(window, 2 * hidden_size)
     check = (held, min(known, held.us.shape[0] // 3))
     linear = None if base is False else linear_base(records, window, log)
-    bases = [linear, linear] if base else [linear, None] if linear is not None else [None, None]
+    bases = [linear] if base and linear is not None else [linear, None] if linear is not None else [None, None]
     candidates = []
     for attempt, under in enumerate(bases):
         torch.manual_seed(seed + attempt)
