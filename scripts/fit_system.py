@@ -89,6 +89,9 @@ class Args:
 
 def main(args: Args) -> dict[str, Any]:
     """Load, fit, simulate, compare, save. Returns what metrics.json holds."""
+    options = {key: value for key in ("iterations", "base") if (value := getattr(args, key)) is not None}
+    if options and args.model in ("oscillator", "linear", "esn", "es2n"):
+        raise ValueError(f"--{next(iter(options))} is for networks that are trained, received --model {args.model}")
     train, tests, window = load(args)
     window = window if args.init_window is None else args.init_window
     for name, records in tests.items():
@@ -100,8 +103,7 @@ def main(args: Args) -> dict[str, Any]:
     log = (lambda line: None) if args.quiet else (lambda line: print(line, flush=True))
     found = identify(
         args.model, train, window=window, hidden_size=args.hidden, seconds=args.seconds, device=args.device,
-        seed=args.seed, progress=not args.quiet, log=log,
-        **{key: value for key in ("iterations", "base") if (value := getattr(args, key)) is not None},
+        seed=args.seed, progress=not args.quiet, log=log, **options,
     )  # fmt: skip
     models = {"model": found.system.simulate}
     for name, make in (("linear_least_squares", fit_linear), ("cubic_least_squares", fit_cubic)):

@@ -136,6 +136,8 @@ def test_small_networks_learn_by_least_squares_or_by_so_many_iterations_of_adam(
         ({"benchmark": "silverbox", "train": None}, "needs --data"),
         ({"benchmark": "goldbox", "data": "."}, "unknown benchmark"),
         ({"model": "gru", "init_window": 290}, "at least 582 are needed"),
+        ({"iterations": 50}, "--iterations is for networks"),
+        ({"model": "linear", "base": True}, "--base is for networks"),
     ],
 )
 def test_impossible_wishes_are_refused_before_anything_is_written(script, tmp_path, change, told):
