@@ -108,7 +108,7 @@ def low_pass(T, seed):
 
 @pytest.mark.parametrize(
     ("settings", "optimiser", "samples"),
-    [({"hidden": 2}, "lm", 300), ({"hidden": 4, "iterations": 80}, "adam", 600)],
+    [({"hidden": 2, "base": False}, "lm", 300), ({"hidden": 4, "iterations": 80}, "adam", 600)],
 )
 def test_small_networks_learn_by_least_squares_or_by_so_many_iterations_of_adam(
     script, tmp_path, settings, optimiser, samples
