@@ -63,7 +63,10 @@ def gains(cell: Cell, drive: float, *, limb: float = 0.0) -> dict[str, Gain]:
         return {}
     run = driven(cell, torch.tensor([[drive, drive, limb]]), SETTLE + WATCH).outputs[SETTLE:, 0]
     means = run.mean(0)
-    yaw = {side: _mask(lambda name, s=side: name.endswith(f"{s}.yaw")) for side in ("left", "right")}
+    yaw = {
+        "left": _mask(lambda name: name.endswith("left.yaw")),
+        "right": _mask(lambda name: name.endswith("right.yaw")),
+    }
     flipped = _mask(lambda name: name in FLIPPED)
     striding = _mask(lambda name: name.startswith("axis") or name.endswith("yaw"))
 

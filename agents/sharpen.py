@@ -26,5 +26,6 @@ def sharpen(weight: Tensor, hidden: int) -> None:
     weight[:, :3] *= KEEN
     blocks = weight.unflatten(0, (-1, hidden))
     written, edge = blocks[min(2, len(blocks) - 1)], hidden // 2
-    size = written[:edge, :1] / KEEN * torch.logspace(*(math.log10(factor) for factor in EDGE), edge)[:, None]
+    low, high = (math.log10(factor) for factor in EDGE)
+    size = written[:edge, :1] / KEEN * torch.logspace(low, high, edge)[:, None]
     written[:edge, :3] = size * torch.tensor([0.5, 0.5, 2.0])  # of left - 3, right - 3, limb / 2
