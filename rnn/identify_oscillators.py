@@ -63,7 +63,7 @@ def identify_oscillators(
         oscillators: how many; None to find out, up to `most`.
         method, degree, hold: discretisation, degree of the readout and drive between samples (see `OscillatorCell`);
             None to find out.
-        spring, substeps: see `rnn.oscillator`.
+        spring: see `rnn.oscillator`. substeps: at least; more where the shortest sections are fitted better so.
         samples: training samples used in the last stage.
         choose: hold data out to choose among models; otherwise one is fitted to everything, as said by the settings.
         device: "cpu" or "cuda".
