@@ -75,6 +75,8 @@ class RecurrentDynamics(nn.Module):
         cell: name of a cell in `rnn.models`, or a cell of D + A inputs.
         hidden: H.
         layers: units of SiLU layers between cell and prediction.
+        bounded: keep predictions within the range of the training data, which is where stops and saturating sensors
+            are: a reading at its bound then asks only that the model does not predict less.
         body: what the model is of (an environment's id, a body's name); asked about another, it refuses.
 
     >>> model = RecurrentDynamics(3, 1, cell="gru", hidden=8)
@@ -90,6 +92,7 @@ class RecurrentDynamics(nn.Module):
         cell: str | Cell = "gru",
         hidden: int = 64,
         layers: Sequence[int] = (),
+        bounded: bool = False,
         body: str = "",
         **kw: Any,
     ):
@@ -98,6 +101,11 @@ class RecurrentDynamics(nn.Module):
         self.cell = cell if isinstance(cell, Cell) else make_cell(cell, obs_size + action_size, hidden, **kw)
         self.obs_scale, self.action_scale = Standardiser(obs_size), Standardiser(action_size)
         self.change_scale = Standardiser(obs_size)
+        self.bounded = bounded
+        self.register_buffer("low", torch.full((obs_size,), -torch.inf))
+        self.register_buffer("high", torch.full((obs_size,), torch.inf))
+        self.low: Tensor
+        self.high: Tensor
         sizes = [self.cell.output_size + obs_size + action_size, *layers]
         between = [part for a, b in pairwise(sizes) for part in (nn.Linear(a, b), nn.SiLU())]
         last = nn.Linear(sizes[-1], obs_size)
@@ -110,6 +118,9 @@ class RecurrentDynamics(nn.Module):
         self.obs_scale.fit(obs)
         self.action_scale.fit(actions)
         self.change_scale.fit(obs[1:] - obs[:-1])
+        if self.bounded:
+            self.low.copy_(obs.flatten(0, 1).amin(0))
+            self.high.copy_(obs.flatten(0, 1).amax(0))
 
     def check(self, body: str) -> None:
         """Refuse another body than the one of the training.
@@ -131,6 +142,7 @@ class RecurrentDynamics(nn.Module):
         x = torch.cat([self.obs_scale(state.obs), self.action_scale(action)], -1)
         y, inner = self.cell(x, state.cell)
         obs = state.obs + self.change_scale.back(self.readout(torch.cat([y, x], -1)))
+        obs = torch.minimum(torch.maximum(obs, self.low), self.high)
         return DynamicsState(inner, obs), obs
 
     def simulate(self, obs: Tensor, actions: Tensor) -> Tensor:
@@ -155,8 +167,10 @@ class RecurrentDynamics(nn.Module):
         deviation of a step's change; obs [T + 1, B, D], actions [T, B, A]. Runs on a cell's fast path."""
         x = torch.cat([self.obs_scale(obs[:-1]), self.action_scale(actions)], -1)
         y, _ = run_sequence(self.cell, x, self.cell.initial_state(x.shape[1]))
-        change = self.readout(torch.cat([y, x], -1)[washout:])
-        return (change - self.change_scale(obs[1:] - obs[:-1])[washout:]).square().mean()
+        change, after = self.readout(torch.cat([y, x], -1)[washout:]), obs[washout + 1 :]
+        error = change - self.change_scale(obs[1:] - obs[:-1])[washout:]
+        error = torch.where(after >= self.high, error.clamp(max=0.0), error)
+        return torch.where(after <= self.low, error.clamp(min=0.0), error).square().mean()
 
     def loss(self, obs: Tensor, actions: Tensor, warmup: int) -> Tensor:
         """Squared error of the open loop in units of each reading's deviation; obs [T + 1, B, D], actions [T, B, A]."""

@@ -77,6 +77,23 @@ def test_one_step_ahead_on_the_fast_path_equals_stepping_with_measured_readings(
     torch.testing.assert_close(model.one_step_loss(obs, actions, 4), torch.stack(errors)[4:].square().mean())
 
 
+def test_a_bounded_model_stays_within_what_was_seen_and_is_not_asked_to_hit_a_stop_from_within():
+    torch.manual_seed(0)
+    obs, actions = pendulums(20, 16, 0)
+    obs = obs.clamp(-1, 1)
+    model = RecurrentDynamics(2, 1, cell="elman", hidden=5, bounded=True)
+    model.fit_scales(obs, actions)
+    at = obs[1:].abs() == 1.0
+    model.readout.bias.data = (obs.sign()[1:][at][0] * 50.0).expand(2).clone()  # far beyond one of the stops
+    ahead = model.step(model.begin(obs[0]), actions[0])[1]
+    assert (ahead.abs() == 1.0).all()
+    error = (model.readout.bias - model.change_scale(obs[1:] - obs[:-1])).detach()
+    beyond = at & (error.sign() == obs[1:].sign())
+    expected = torch.where(beyond, 0.0, error).square().mean()
+    torch.testing.assert_close(model.one_step_loss(obs, actions, 0), expected)
+    assert 0.1 < beyond.float().mean() < 0.9
+
+
 def test_learning_one_step_ahead_finds_a_hidden_velocity():
     torch.manual_seed(0)
     obs, actions = pendulums(60, 64, 1, hide_velocity=True)
