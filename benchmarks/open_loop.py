@@ -1,6 +1,7 @@
 """How many natural periods ahead learned models predict a forced oscillator and a pendulum, open loop.
 
-    python -m benchmarks.open_loop --seeds 10 11 12 13 14
+    python -m benchmarks.open_loop --tasks forced --seeds 20 21 22 23 24
+    python -m benchmarks.open_loop --tasks pendulum --seeds 30 31 32 33 34
 
 Runs `scripts/fit_world.py` per task and seed and writes `benchmarks/results/open_loop.json` and `.md` after every run;
 runs already there are not repeated. About a minute of CPU per task and seed.
