@@ -28,6 +28,8 @@ MEASURES = ("forward_speed", "yaw_rate", "frequency", "uprightness", "gait", "am
 """BL/s, deg/s (left is positive), Hz, cosine of the trunk's roll, 0 rest 1 walk 2 swim, degrees, 0 or 1."""
 GAIT_CODES = {"rest": 0.0, "walk": 1.0, "swim": 2.0}
 PATH_EVERY = 10
+BENDING = 10.0
+"""Least amplitude of the joint that bends most in a gait, degrees; newts: 22 and 32. A still, soft tail swings by 8."""
 GOALS = ("faster", "slower", "left", "right", "stop", "backwards", "walk", "swim")
 
 
@@ -153,8 +155,7 @@ def run_rows(
 ) -> dict[str, np.ndarray]:
     """Let one animal per row move, and measure it from `onset + settle` on.
 
-    Returns:
-        Each of `MEASURES` [B], and "path" [B, T, 2], the trunk's middle every tenth of a second, m.
+    Returns: each of `MEASURES` [B], and "path" [B, T, 2], the trunk's middle every tenth of a second, m.
     """
     body = env.unwrapped.salamander
     controller = make(edits_of(rows, quantity, round(onset / body.dt)))
@@ -181,13 +182,13 @@ def best_levers(rows: Sequence[Row], measured: dict[str, np.ndarray], *, each: i
     Counted are animals that stay upright (cosine above 0.7) and did not diverge. "faster" and "slower" keep
     the gait and lie 5 % or more from the untouched animal's speed, slower ones still go ahead; "left" and "right" turn
     by 5 degrees per second or more beyond it; "stop": below 0.05 BL/s; "backwards": below -0.05 BL/s;
-    "walk" and "swim": that gait, at half a cycle per second or more, where the untouched animal has another.
+    "walk", "swim": that gait, at 0.5 Hz or more with a bending spine, where the untouched animal has another.
     """
     speed, turn, gait = measured["forward_speed"], measured["yaw_rate"], measured["gait"]
     sound = sound_rows(measured)
     sound[0] = False
     same = gait == gait[0]
-    moving = measured["frequency"] >= 0.5
+    moving = (measured["frequency"] >= 0.5) & (measured["amplitude"] >= BENDING)
     stopped = np.abs(speed) + measured["amplitude"] / 1000
     wanted = {
         "faster": (speed, same & (speed > 1.05 * speed[0])),

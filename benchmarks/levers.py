@@ -1,13 +1,14 @@
 """Which levers does a learned network have, and does the animal do what the atlas says when they are pulled one by one?
 
     python -m benchmarks.levers                                  # both networks of the zoo, about eight CPU-minutes
-    python -m benchmarks.levers --policies zoo/newt_gru --worlds land
+    python -m benchmarks.levers --policies zoo/newt_gru --worlds land --goals left right
 
 In the pool at drive 4 and on land at drive 2 the network's state is pushed along its directions (`agents.directions`)
-and the swings of its joint targets are scaled and reversed (`agents.gains`), one animal per dose. The best lever of
-each goal goes into `zoo/NAME/levers/WORLD_GOAL.json`, and `scripts/steer.py --edits` is run with it on one animal.
-`benchmarks/results/levers.md` has both figures, and how far turning and speed go over doses where they only rise or
-only fall. Single units are the atlas's own matter: `scripts/clamp_atlas.py`.
+and the swings of its joint targets are scaled and reversed (`agents.gains`), one animal per dose; and its drive inputs
+are held at values of other gaits. The best lever of each goal goes into `zoo/NAME/levers/WORLD_GOAL.json`, and
+`scripts/steer.py --edits` is run with it on one animal. `benchmarks/results/levers.md` has both figures, and how far
+turning and speed go over doses where they only rise or only fall. Single units are the atlas's own matter:
+`scripts/clamp_atlas.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +28,7 @@ from typing import Any
 import torch
 import tyro
 
-from agents.atlas import GOALS, atlas_rows, best_levers, edit_of, reach, run_rows
+from agents.atlas import GOALS, Row, atlas_rows, best_levers, edit_of, reach, run_rows
 from agents.controller import NetworkController
 from agents.directions import directions
 from agents.experiment import make_worlds
@@ -36,12 +38,15 @@ from agents.policy_zoo import find_policy, load_policy
 from agents.runs import write_atomically
 from agents.schedule import Schedule
 from rnn import Edit, edits_to_json
+from rnn.cell import Cell
 from scripts import steer
 
 DRIVES = {"pool": 4.0, "land": 2.0}
 WAY_DOSES = (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 GAIN_DOSES = (-1.5, -1.25, -1.0, -0.75, -0.5, -0.25, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-TIMES = {"seconds": 10.0, "onset": 2.0, "settle": 2.0}
+DRIVE_DOSES = (0.5, 2.0, 4.0)
+"""Rest, walking, swimming."""
+TIMES: dict[str, Any] = {"seconds": 10.0, "onset": 2.0, "settle": 2.0}
 RESULTS = Path(__file__).resolve().parent / "results"
 
 
@@ -53,6 +58,8 @@ class Args:
     """Learned networks."""
     worlds: tuple[str, ...] = tuple(DRIVES)
     """Where: pool, land."""
+    goals: tuple[str, ...] = GOALS
+    """Which goals; levers of the others that were found before are kept."""
     work: Path = Path("runs/levers")
     """Where the runs of steer.py go."""
     out: Path = RESULTS / "levers"
@@ -66,22 +73,29 @@ def main(args: Args) -> dict[str, Any]:
     results = json.loads(path.read_text()) if path.is_file() else {}
     for policy in args.policies:
         for world in args.worlds:
-            results[f"{policy} {world}"] = examine(policy, world, args.work)
+            found, where = examine(policy, world, args.work, args.goals), f"{policy} {world}"
+            kept = [lever for lever in results.get(where, {}).get("levers", []) if lever["goal"] not in args.goals]
+            order = lambda lever: GOALS.index(lever["goal"])
+            results[where] = {**found, "levers": sorted([*kept, *found["levers"]], key=order)}
             write_atomically(path, (json.dumps(results, indent=1) + "\n").encode())
             write_atomically(args.out.with_suffix(".md"), table(results).encode())
     return results
 
 
-def examine(policy: str, world: str, work: Path) -> dict[str, Any]:
+def examine(policy: str, world: str, work: Path, goals: Sequence[str] = GOALS) -> dict[str, Any]:
     """Levers of one network in one world, and what steer.py says of each."""
     cell, _ = load_policy(policy)
     drive = DRIVES[world]
-    ways = {"ways": directions(cell, drive), "way_doses": WAY_DOSES}
-    scaled = {"scaled": gains(cell, drive), "scaled_doses": GAIN_DOSES}
+    ways: dict[str, Any] = {"ways": directions(cell, drive), "way_doses": WAY_DOSES}
+    scaled: dict[str, Any] = {"scaled": gains(cell, drive), "scaled_doses": GAIN_DOSES}
     found: dict[str, Any] = {"reach": {}, "levers": []}
     best: dict[str, tuple[Any, list[Edit]]] = {}
-    for quantity, settings in ((cell.activity, ways), (QUANTITY, scaled)):
-        rows = atlas_rows(cell, (), quantity=quantity, units=(), **settings)
+    rows_of = {
+        cell.activity: atlas_rows(cell, (), units=(), **ways),
+        QUANTITY: atlas_rows(cell, (), quantity=QUANTITY, units=(), **scaled),
+        "input": held_drives(cell),
+    }
+    for quantity, rows in rows_of.items():
         make = lambda edits: controller(policy, drive, edits)
         measured = run_rows(make_worlds(world, len(rows)), make, rows, quantity, **TIMES)
         found["untouched"] = {name: float(measured[name][0]) for name in ("forward_speed", "yaw_rate", "frequency")}
@@ -90,18 +104,29 @@ def examine(policy: str, world: str, work: Path) -> dict[str, Any]:
         for lever in best_levers(rows, measured, each=1):
             if lever.goal not in best or serves(lever, lever.goal) > serves(best[lever.goal][0], lever.goal):
                 best[lever.goal] = (lever, edit_of(rows[lever.row], quantity, round(100 * TIMES["onset"])))
-    for old in (find_policy(policy) / "levers").glob(f"{world}_*.json"):
-        old.unlink()
-    for goal in GOALS:
+    for goal in goals:
+        file = find_policy(policy) / "levers" / f"{world}_{goal}.json"
+        file.unlink(missing_ok=True)
         if goal in best:
             lever, edits = best[goal]
-            file = find_policy(policy) / "levers" / f"{world}_{goal}.json"
             write_atomically(file, (edits_to_json(edits) + "\n").encode())
             steered = pull(policy, world, file, work)
             found["levers"].append(
                 {"goal": goal, "name": lever.name, "dose": lever.dose, "atlas": lever.measures, "steer": steered}
             )
     return found
+
+
+def held_drives(cell: Cell) -> list[Row]:
+    """Both sides' drive inputs held at one value."""
+    groups = cell.groups()["input"]
+    blank = torch.full((cell.input_size,), math.nan)
+    rows = [Row("untouched", math.nan, blank)]
+    for dose in DRIVE_DOSES:
+        hold = blank.clone()
+        hold[[*groups["drive.left"], *groups["drive.right"]]] = dose
+        rows.append(Row("drive inputs", dose, hold))
+    return rows
 
 
 def serves(lever: Any, goal: str) -> float:
@@ -143,9 +168,9 @@ def table(results: dict[str, Any]) -> str:
         "# Levers of the learned networks",
         "",
         "`python -m benchmarks.levers`. Directions of the state are pushed along by a dose in drive units, gains of "
-        "joint targets scaled by a dose (`agents.gains`). The atlas measures from 4 to 10 s, 2 s after the onset, many "
-        "animals at once; steer.py the single animal from 2.5 to 10 s. Left is positive. A goal without a row has no "
-        "lever among the directions and gains.",
+        "joint targets scaled by a dose (`agents.gains`), drive inputs held at it. The atlas measures from 4 to 10 s, "
+        "2 s after the onset, many animals at once; steer.py the single animal from 2.5 to 10 s. Left is positive. A "
+        "goal without a row has no lever among them.",
         "",
         "| network, world | goal | lever | dose | atlas: BL/s | deg/s | Hz | steer.py: gait | BL/s | deg/s | Hz |",
         "|" + "---|" * 11,
