@@ -66,7 +66,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "steer": (
         "salamander/Steer-v0 by drive clamps, the bearing seen for 0.5 s of every 2 s",
-        ["scripts/train_q.py", "--seeds", "200:203", "--hide", "velocity", "--env", "salamander/Steer-v0"]
+        ["scripts/train_q.py", "--seeds", "200:202", "--hide", "velocity", "--env", "salamander/Steer-v0"]
         + ["--steps", "20000", *_BOTH, "--evaluate-every", "10000", "--episodes", "40", "--film"],
     ),
     "cartpole": (
@@ -80,8 +80,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "cartpole_fitted": (
         "CartPole-v1, velocities hidden, recurrent fitted Q; stopped in the same way",
-        [*_HIDDEN, "--agent", "recurrent_fitted_q", "--steps", "20000", "--evaluate-every", "2000"]
-        + ["--stop-at", "495"],
+        ["scripts/train_q.py", "--seeds", "200:203", "--hide", "velocity", "--agent", "recurrent_fitted_q"]
+        + ["--steps", "20000", "--evaluate-every", "2000", "--stop-at", "495"],
     ),
     "pendulum": (
         "Pendulum-v1 with 5 torques, velocity hidden, recurrent DQN",

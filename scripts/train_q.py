@@ -4,7 +4,7 @@
     python scripts/train_q.py --env CartPole-v1 --hide velocity --controls recurrent memoryless
     python scripts/train_q.py --env MountainCar-v0 --agent fitted_q --steps 20000
 
-About 35 CPU-seconds per seed for the first. Each seed saves its exact state and goes on from it when the command is
+About 30 CPU-seconds per seed for the first. Each seed saves its exact state and goes on from it when the command is
 given again with the same `--out`. The run folder holds `metrics.csv` (return at every evaluation), `results.json`,
 and `curves.png`; the curve of the recurrent agent should rise to the full-state one, and the memoryless stay below.
 """
