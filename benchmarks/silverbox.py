@@ -35,7 +35,7 @@ PUBLISHED = {  # mV: multisine, arrow, arrow without extrapolation
 MODELS = {
     "fast": ("oscillator", {"method": "symplectic", "degree": 1, "oscillators_only": True}),
     "oscillator": ("oscillator", {}),
-    "gru": ("gru", {"hidden_size": 8}),
+    "gru": ("gru", {"hidden_size": 8, "base": False}),
     "lstm": ("lstm", {"hidden_size": 5, "base": True}),  # alone, six units were at .6 of std when this was at .03
     "elman": ("elman", {"hidden_size": 12}),
     "linear": ("linear", {}),
