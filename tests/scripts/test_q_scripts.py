@@ -1,15 +1,9 @@
 """The scripts of the Q family, at a size that only shows that they run, write and resume."""
 
 import csv
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_training_writes_curves_and_a_finished_seed_is_not_run_again(script, tmp_path):
@@ -68,15 +62,3 @@ def test_the_tables_of_2005_are_written_with_the_papers_figures_beside(script, t
     two = tables.main(tables.Args(table=2, runs=2, max_episodes=3, tests=60, epochs=5, out=tmp_path / "2"))
     stored = json.loads((tmp_path / "2" / "table2.json").read_text())
     assert stored["paper"]["episodes"] == 70.95 and len(two["first_success"]) == 2
-
-
-def test_the_search_for_a_memoryless_map_finds_a_known_one():
-    spec = importlib.util.spec_from_file_location("q_family", ROOT / "benchmarks" / "q_family.py")
-    benchmark = importlib.util.module_from_spec(spec)
-    sys.modules["q_family"] = benchmark
-    spec.loader.exec_module(benchmark)
-    wanted = np.array([0, 4, 1, 1, 2, 3, 0, 2, 4])
-    found = benchmark.search_map(lambda actor: -float((actor.table != wanted).sum()), 5, rounds=25, size=40)
-    assert (found.table == wanted).sum() >= 8
-    action, _ = benchmark.PositionMap(wanted).act(np.array([[-3.0], [-1.1], [1.4]]), (), step=0, first=None)
-    assert action.tolist() == [0, 4, 4]
