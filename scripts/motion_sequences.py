@@ -9,7 +9,7 @@ and not the times (`order`, connectionist temporal classification)? How does it 
 sequence to sequence)? How would it go on (`continue`, a mixture density fed back)? The joint angles are those of the
 recorded and simulated newt under random scores of drive (`agents.motion`), 25 samples a second, with sensor noise.
 Writes summary.csv and a figure, and with `--table FILE` keeps the measures there, every one as CSV and medians over
-seeds beside it in Markdown; about a minute for each task and seed on one core.
+seeds beside it in Markdown; about half a minute for each task and seed on one core.
 The network without memory (`frame`) stands beside.
 """
 
@@ -67,7 +67,7 @@ class Args:
     """units"""
     rows: int = 256
     """training sequences; a third as many for the test"""
-    seconds: float = 6.0
+    seconds: float = 4.0
     """length of a sequence"""
     noise: float = 0.05
     """of the joint sensors, rad"""
