@@ -113,12 +113,12 @@ def drive_courses(rows: int, steps: int, jump: float, held: Tensor | None, rng: 
 SETTINGS: dict[str, dict[str, Any]] = {
     "lstm": {"iterations": 1500},
     "gru": {"iterations": 1600, "lr": 4e-3},
-    "elman": {"iterations": 1500},
+    "elman": {"iterations": 1500, "lr": 1e-3},
     "leaky": {"iterations": 1500},
     "lru": {"iterations": 800},
     "oscillator": {"iterations": 400, "lr": 1e-2},
     "esn": {"iterations": 300},
-    "phase": {"iterations": 150, "lr": 1e-2},
+    "phase": {"iterations": 400, "lr": 1e-2},
     "rate": {"iterations": 150, "lr": 1e-2},
 }
 """What differs from `Imitation`'s defaults. Of a reservoir and the pattern generators only the readout is learned."""
