@@ -61,7 +61,7 @@ class Args:
     batch: int = 32
     """sequences per batch"""
     lr: float | None = None
-    """learning rate; by default 0.002, falling along half a cosine, where inputs are numbers; elsewhere 0.01 for the
+    """learning rate; by default 0.002, falling along half a cosine, for adding; elsewhere 0.01 for the
     diagonal cells, 0.003 for the orthogonal and 0.001 for all others. Orthogonal matrices and the eigenvalues of
     diagonal cells get a tenth"""
     seeds: tuple[int, ...] = (0,)
@@ -94,10 +94,9 @@ class Task:
 
 RATES = {"lru": 1e-2, "linoss": 1e-2, "orthogonal": 3e-3}  # their gradients last, and so they can learn fast
 RATE = 1e-3
-NUMBERS = 2e-3  # tasks with real inputs, every cell
+ADDING = 2e-3  # every cell
 MARGIN = 0.8  # training stops at this share of a solution, so that other unseen sequences are solved too
 FRONT = 32  # units of the layer without memory
-REAL = ("adding", "late_answer")
 DIAGONAL = ("lru", "linoss")
 SLOW = ("nu", "theta", "stiffness", "damping")  # parameters of eigenvalues
 
@@ -127,18 +126,18 @@ def make_task(args: Args, seed: int) -> Task:
 
 
 def make_model(name: str, task: Task, args: Args, seed: int) -> Model:
-    """The cell and a readout. Where inputs are numbers, a layer without memory comes first, started from data.
+    """The cell and a readout. For adding, a layer without memory comes first, started from data.
 
-    Diagonal cells start with moduli at which a tenth to nine tenths of a signal are left after the delay. To copy, all
-    angles are there at the start, of diagonal and orthogonal cells alike; where the answer is one at the end, only
-    those of less than one turn in six delays: they sum up.
+    Diagonal cells start with moduli at which a tenth to nine tenths of a signal are left after the delay. To keep
+    times apart, all angles are there at the start, of diagonal and orthogonal cells alike; to sum up, only those of
+    less than one turn in six delays.
     """
     torch.manual_seed(seed)
     inputs, lag = task.test.us.shape[-1], task.test.us.shape[0]
     settings: dict[str, float] = {}
     if name in DIAGONAL:
         settings = {"r_min": 0.1 ** (1 / lag), "r_max": 0.9 ** (1 / lag)}
-    if args.task not in REAL:
+    if args.task != "adding":
         return Model(make_cell(name, inputs, args.hidden, **settings), task.outputs, feedthrough=False)
     front = FrameCell(inputs, FRONT, squash="relu", offset=True)
     front.standardise(task.draw(torch.Generator().manual_seed(seed)).us)
@@ -153,10 +152,10 @@ def make_model(name: str, task: Task, args: Args, seed: int) -> Model:
 def learn(name: str, task: Task, args: Args, seed: int) -> tuple[list[dict[str, float]], dict[str, object]]:
     """Train one cell until it has solved the task or the batches are used up."""
     model = make_model(name, task, args, seed).to(args.device)
-    rate = args.lr or (NUMBERS if args.task in REAL else RATES.get(name, RATE))
+    rate = args.lr or (ADDING if args.task == "adding" else RATES.get(name, RATE))
     settings = Training(
         lr=rate, iterations=args.iterations, clip_norm=1.0, seed=seed, check_every=25, warm_up=20,
-        decay="cosine" if args.task in REAL else "none",
+        decay="cosine" if args.task == "adding" else "none",
         batch=args.batch, target=MARGIN * args.solved * task.without_memory,
     )  # fmt: skip
     begun = time.process_time()
