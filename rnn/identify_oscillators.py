@@ -154,11 +154,11 @@ class _Search(Workshop):
             starts.append(self.like(linear, number, kind, power))
             costs.append(self.refine(starts[-1], quick=True))
         base = starts[costs.index(min(costs))]
-        candidates = [base]
+        fits = [(min(costs), 0, base)]  # of as many parameters: the better fit is the better model
         for other in ("now", "before") if not self.unforced and hold is None else ():
-            candidates.append(self.like(base, number, kind, power, hold=other))
-            self.refine(candidates[-1], last_only=True, quick=True)
-        base = min(candidates, key=self.error)
+            held = self.like(base, number, kind, power, hold=other)
+            fits.append((self.refine(held, last_only=True, quick=True), len(fits), held))
+        base = min(fits)[2]
         if base.cell.hold != linear.cell.hold:
             linear = self.like(linear, number, kind, power, hold=base.cell.hold, coupled=False)
             self.free[id(linear)] = LINEAR
