@@ -87,14 +87,15 @@ def identify_oscillators(
     first = oscillators or max(1, records[0].sizes[1] if records[0].sizes[1] > 1 else 1)
     best = search.first(min(first, most) if oscillators is None else first, method, degree, hold)
     while not search.done(best):
-        n, force = best.cell.hidden_size, best.cell.force
-        pushed = search.forced(best) if force is None and method != "symplectic" else []
+        n = best.cell.hidden_size
+        pushed = search.forced(best) if best.cell.force is None and method != "symplectic" else []
         better = min([best, *pushed], key=search.error)
-        room = oscillators is None and n < (most if better.cell.force is None else min(most, first + 1))
-        if better is best and room:
-            grown = search.grow(best)
-            if grown is not None and search.error(grown) < GAIN * search.error(best):
-                better = grown
+        if better is best and oscillators is None:  # a force may need a further oscillator before it helps
+            for start in (best, *sorted(pushed, key=search.error)[:1]):
+                room = n < (most if start.cell.force is None else min(most, first + 1))
+                grown = search.grow(start) if room and better is best else None
+                if grown is not None and search.error(grown) < GAIN * search.error(best):
+                    better = grown
         if better is best:
             break
         best = better
