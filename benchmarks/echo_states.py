@@ -120,8 +120,9 @@ import sys, time, numpy as np
 from reservoirpy.nodes import Reservoir
 units, connectivity, steps, number = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 x = np.random.default_rng(0).uniform(-1, 1, (steps, 1))
-nodes = [Reservoir(units, sr=0.9, lr=0.3, rc_connectivity=connectivity, seed=s, dtype=np.float32) for s in
-range(number)] for node in nodes: node.run(x[:2])
+settings = dict(sr=0.9, lr=0.3, rc_connectivity=connectivity, dtype=np.float32)
+nodes = [Reservoir(units, seed=s, **settings) for s in range(number)]
+for node in nodes: node.run(x[:2])
 begin, wall = time.process_time(), time.perf_counter()
 for node in nodes: node.run(x)
 print((time.process_time() - begin) / steps / number * 1e6, (time.perf_counter() - wall) / steps / number * 1e6)
@@ -173,8 +174,13 @@ def _time(run: Callable[[], object]) -> float:
 
 
 def _peer(python: str, arguments: list[str]) -> float | None:
+    """Microseconds of ReservoirPy per reservoir and step; None where it is not installed."""
     done = subprocess.run([python, "-c", PEER, *arguments], capture_output=True, text=True, check=False)
-    return float(done.stdout.split()[0]) if done.returncode == 0 else None
+    if "No module named 'reservoirpy'" in done.stderr:
+        return None
+    if done.returncode:
+        raise RuntimeError(f"the comparison with ReservoirPy failed:\n{done.stderr}")
+    return float(done.stdout.split()[0])
 
 
 TASKS = {"memory": memory, "mackey_glass": mackey_glass_task, "lorenz": lorenz_task, "batch": batch, "large": large}
