@@ -295,8 +295,12 @@ class OscillatorCell(Cell):
 
     def _support(self, x: Tensor) -> Tensor:
         """What the state keeps of a sample besides the drive."""
-        parts = ([] if self.rate is None else [x @ self.rate.mT]) + ([] if self.force is None else [x])
-        return torch.cat(parts, -1)
+        if self.rate is None:
+            return x
+        rates = x @ self.rate.mT
+        if self.force is None:
+            return rates
+        return torch.cat([rates, x.expand(*rates.shape[:-1], -1)], -1)  # copies of a model share their inputs
 
     def _felt(self, stood: Tensor, support: Tensor) -> list[Any]:
         """The inputs' share in the learned forces at the ends of the sub-steps, `substeps + 1` of them."""

@@ -13,10 +13,10 @@ from rnn.optimise import levenberg_marquardt
 from rnn.oscillator import OscillatorCell, OscillatorState
 
 
-def pushed(substeps=2, hold="line", seed=0, oscillators=1, inputs=1):
+def pushed(substeps=2, hold="line", seed=0, oscillators=1, inputs=1, moving=False):
     torch.manual_seed(seed)
     cell = OscillatorCell(inputs, oscillators, dt=0.05, frequency=0.5, damping=0.05, spring="linear", friction=False,
-                          forces=5, substeps=substeps, hold=hold).double()  # fmt: skip
+                          forces=5, substeps=substeps, hold=hold, moving=moving).double()  # fmt: skip
     with torch.no_grad():
         cell.weight.fill_(1.0)
         cell.force.V.normal_(std=0.8)
@@ -54,9 +54,9 @@ def test_halving_the_substep_quarters_the_error_of_a_force_that_feels_place_velo
     assert errors[0] / errors[1] == pytest.approx(4, rel=0.15) and errors[1] / errors[2] == pytest.approx(4, rel=0.15)
 
 
-@pytest.mark.parametrize("hold", ["line", "now", "before"])
-def test_scan_loop_resets_and_stacked_copies_give_the_same_numbers(hold):
-    cell = pushed(hold=hold, oscillators=2, inputs=3)
+@pytest.mark.parametrize("hold, moving", [("line", False), ("now", False), ("before", False), ("line", True)])
+def test_scan_loop_resets_and_stacked_copies_give_the_same_numbers(hold, moving):
+    cell = pushed(hold=hold, oscillators=2, inputs=3, moving=moving)
     xs = torch.randn(20, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     resets = torch.zeros(20, 4, dtype=torch.bool)
     resets[7, 1] = resets[12, 3] = True
@@ -69,7 +69,10 @@ def test_scan_loop_resets_and_stacked_copies_give_the_same_numbers(hold):
     states = torch.randn(2, 4, pack(cell.initial_state(1)).shape[1], dtype=torch.float64)
     with torch.no_grad():
         copies = run_copies(model, names, theta.repeat(2, 1), xs, states)
-        alone = [unroll(cell, xs, OscillatorState(*s.split([2, 2, 2, 3], 1)), path="loop").outputs for s in states]
+        alone = [
+            unroll(cell, xs, OscillatorState(*s.split([2, 2, 2, 3 + 2 * moving], 1)), path="loop").outputs
+            for s in states
+        ]
     assert torch.allclose(copies, torch.stack([model.readout(z, xs) for z in alone], 1), atol=1e-12)
 
 
