@@ -187,6 +187,8 @@ TASKS = {"memory": memory, "mackey_glass": mackey_glass_task, "lorenz": lorenz_t
 
 
 def main(args: Args) -> list[dict]:
+    if unknown := set(args.only) - set(TASKS):
+        raise ValueError(f"unknown figures {', '.join(sorted(unknown))}; there are {', '.join(TASKS)}")
     torch.set_num_threads(args.threads)
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
@@ -217,4 +219,7 @@ def as_table(rows: list[dict]) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"echo_states: {error}")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,8 @@ class Args:
 
 def main(args: Args) -> list[dict[str, Any]]:
     """Train and measure what is missing, row by row."""
+    if unknown := set(args.cells) - set(SETTINGS):
+        raise ValueError(f"unknown cells {', '.join(sorted(unknown))}; there are {', '.join(SETTINGS)}")
     torch.set_num_threads(1)
     motion = Motion.load("both")
     rows = read_rows(args.out.with_suffix(".csv"))
@@ -235,4 +238,7 @@ def write_rows(args: Args, rows: list[dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args, description=__doc__))
+    try:
+        main(tyro.cli(Args, description=__doc__))
+    except (ValueError, OSError) as error:
+        sys.exit(f"learn_motion: {error}")

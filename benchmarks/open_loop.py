@@ -15,6 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import json
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,8 @@ def write(rows: list[dict[str, Any]], out: Path) -> None:
 
 
 def main(args: Args) -> list[dict[str, Any]]:
+    if unknown := set(args.tasks) - set(fit_world.TASKS):
+        raise ValueError(f"unknown tasks {', '.join(sorted(unknown))}; there are {', '.join(fit_world.TASKS)}")
     path = args.out / "open_loop.json"
     rows: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
     for task in args.tasks:
@@ -90,4 +93,7 @@ def main(args: Args) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"open_loop: {error}")

@@ -17,6 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import csv
 import json
+import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,6 +93,8 @@ def write(rows: list[dict[str, Any]], out: Path) -> None:
 
 
 def main(args: Args) -> list[dict[str, Any]]:
+    if unknown := set(args.ways) - set(SETTINGS):
+        raise ValueError(f"unknown ways {', '.join(sorted(unknown))}; there are {', '.join(SETTINGS)}")
     path = args.out / "planning.json"
     rows: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
     for way in args.ways:
@@ -104,4 +107,7 @@ def main(args: Args) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"planning: {error}")

@@ -261,4 +261,7 @@ def q_rows(part: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"q_family: {error}")

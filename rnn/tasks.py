@@ -21,7 +21,11 @@ def adding(T: int, batch: int, generator: torch.Generator) -> Sections:
 
     Inputs are a value in [0, 1] and a mark; one mark lies in each half. Always answering 1 gives an error of 1/6.
     "Long short-term memory" (Hochreiter, Schmidhuber, 1997).
+
+    Raises:
+        ValueError: fewer than two steps.
     """
+    _long_enough(T, 2)
     values = torch.rand(T, batch, generator=generator)
     half = T // 2
     first, second = (torch.randint(n, (batch,), generator=generator) for n in (half, T - half))
@@ -36,7 +40,11 @@ def copying(delay: int, batch: int, generator: torch.Generator) -> Sections:
 
     Inputs are one-hot [T, B, 10] (eight symbols, blank, signal), targets labels [T, B] (8: blank), T = delay + 20.
     As posed in "Unitary evolution recurrent neural networks" (Arjovsky et al., 2016).
+
+    Raises:
+        ValueError: a delay of less than one step.
     """
+    _long_enough(delay, 1)
     T = delay + 2 * LENGTH
     symbols = torch.randint(SYMBOLS, (LENGTH, batch), generator=generator)
     seen = torch.full((T, batch), SYMBOLS)
@@ -61,7 +69,11 @@ def temporal_order(T: int, batch: int, generator: torch.Generator) -> Sections:
 
     The symbols lie in [T/10, 2 T/10] and [5 T/10, 6 T/10]. Inputs one-hot [T, B, 6], labels [T, B]. "Long short-term
     memory" (1997); as posed in "On the difficulty of training recurrent neural networks" (Pascanu et al., 2013).
+
+    Raises:
+        ValueError: fewer than ten steps.
     """
+    _long_enough(T, 10)
     seen = torch.randint(4, (T, batch), generator=generator)
     columns = torch.arange(batch)
     which = torch.randint(2, (2, batch), generator=generator)
@@ -73,7 +85,12 @@ def temporal_order(T: int, batch: int, generator: torch.Generator) -> Sections:
 
 
 def late_answer(lag: int, batch: int, generator: torch.Generator, *, noise: float = 0.2) -> Sections:
-    """A cue of -1 or 1 at the first step, noise, and a question at the last: which cue was it? T = lag + 1."""
+    """A cue of -1 or 1 at the first step, noise, and a question at the last: which cue was it? T = lag + 1.
+
+    Raises:
+        ValueError: a lag of less than one step.
+    """
+    _long_enough(lag, 1)
     T = lag + 1
     labels = torch.randint(2, (batch,), generator=generator)
     us = torch.zeros(T, batch, 2)
@@ -107,3 +124,8 @@ def _last(T: int, batch: int) -> Tensor:
     mask = torch.zeros(T, batch, dtype=torch.bool)
     mask[-1] = True
     return mask
+
+
+def _long_enough(steps: int, least: int) -> None:
+    if steps < least:
+        raise ValueError(f"this task needs a delay or length of at least {least} steps, received {steps}")

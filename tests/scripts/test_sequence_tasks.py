@@ -45,6 +45,13 @@ def test_temporal_order_and_late_answers_are_where_they_are_said_to_be():
     assert ((us[0, :, 0] > 0).long() == labels[-1]).all() and us[1:-1, :, 0].std() < 0.3
 
 
+@pytest.mark.parametrize("make, steps", [(adding, 1), (temporal_order, 9), (copying, 0), (late_answer, 0)])
+def test_tasks_too_short_to_be_posed_are_refused(make, steps):
+    with pytest.raises(ValueError, match=f"received {steps}"):
+        make(steps, 4, generator())
+    assert make(steps + 1, 4, generator()).us.isfinite().all()
+
+
 def test_digits_by_row_and_pixel_are_the_same_images_and_splits_do_not_overlap():
     by_row, by_pixel = digits(), digits(by="pixel")
     assert by_row[0].us.shape == (8, 1348, 8) and by_pixel[1].us.shape == (64, 449, 1)
