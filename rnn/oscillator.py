@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rnn.cell import Cell, Tap, no_tap
 from rnn.forces import LearnedForce
+from rnn.oscillator_flow import damped_flow, leap_scan, split_scan
 
 __all__ = ["OscillatorCell", "OscillatorState", "damped_flow"]
 
@@ -186,7 +187,7 @@ class OscillatorCell(Cell):
         q, p = state.position, state.velocity
         advance = self._stepper(tap)
         ends = self._between(state.drive, drive, state.support, support)
-        felt = self._felt(state.support, support)
+        felt = self.felt(state.support, support)
         for k in range(self.substeps):
             q, p = advance(q, p, ends[k], ends[k + 1], felt[k], felt[k + 1])
         q, p = tap("position", q), tap("velocity", p)
@@ -219,7 +220,7 @@ class OscillatorCell(Cell):
                 stood = torch.where(resets.unsqueeze(-1), fresh.support, stood)
         ends = self._between(lasts, drives, stood, supports)
         exact = self.method == "exact"
-        step = self._split_scan(theta, ends, stood, supports) if exact else self._leap_scan(theta, ends)
+        step = split_scan(self, theta, ends, stood, supports) if exact else leap_scan(self, theta, ends)
         q, p = state.position, state.velocity
         flags = [False] * len(xs) if resets is None else resets.any(1).tolist()
         qs, ps = [], []
@@ -231,44 +232,6 @@ class OscillatorCell(Cell):
             qs.append(q)
             ps.append(p)
         return torch.cat([torch.stack(qs), torch.stack(ps)], -1), OscillatorState(q, p, drives[-1], supports[-1])
-
-    def _split_scan(self, theta: Tensor, ends: list[Tensor], stood: Tensor, supports: Tensor):
-        """`(t, q, p) -> (q, p)` by Strang splitting, the drives' shares computed beforehand."""
-        ((a, b), (c, d)), f = damped_flow(self.zeta, theta)
-        pairs = list(zip(ends[:-1], ends[1:], strict=True))
-        to_q = [(f[0] * d0 + f[1] * d1).unbind(0) for d0, d1 in pairs]
-        to_p = [(f[2] * d0 + f[3] * d1).unbind(0) for d0, d1 in pairs]
-        kick, force, half = self._kicker(theta / 2), self.force, theta / 2
-
-        def step(t: int, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-            felt = self._felt(stood[t], supports[t]) if force is not None else []
-            for k in range(self.substeps):
-                p = kick(q, p)
-                p = p if force is None else force.before(q, p, half, felt[k])
-                q, p = (
-                    torch.addcmul(torch.addcmul(to_q[k][t], a, q), b, p),
-                    torch.addcmul(torch.addcmul(to_p[k][t], c, q), d, p),
-                )
-                p = p if force is None else force.after(q, p, half, felt[k + 1])
-                p = kick(q, p)
-            return q, p
-
-        return step
-
-    def _leap_scan(self, theta: Tensor, ends: list[Tensor]):
-        """`(t, q, p) -> (q, p)` by the leapfrog."""
-        half, brake, push = 0.5 * theta, 1 - self.zeta * theta, 1 / (1 + self.zeta * theta)
-        pulls = [(half * end).unbind(0) for end in ends]
-        kick = self._kicker(half)
-
-        def step(t: int, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
-            for k in range(self.substeps):
-                p = kick(q, torch.addcmul(torch.addcmul(pulls[k][t], brake, p), half, q, value=-1))
-                q = torch.addcmul(q, theta, p)
-                p = torch.addcmul(pulls[k + 1][t] + kick(q, p), half, q, value=-1) * push
-            return q, p
-
-        return step
 
     def sequence(
         self,
@@ -302,7 +265,7 @@ class OscillatorCell(Cell):
             return rates
         return torch.cat([rates, x.expand(*rates.shape[:-1], -1)], -1)  # copies of a model share their inputs
 
-    def _felt(self, stood: Tensor, support: Tensor) -> list[Any]:
+    def felt(self, stood: Tensor, support: Tensor) -> list[Any]:
         """The inputs' share in the learned forces at the ends of the sub-steps, `substeps + 1` of them."""
         if self.force is None:
             return [None] * (self.substeps + 1)
@@ -315,7 +278,7 @@ class OscillatorCell(Cell):
         """One sub-step `(q, p, d0, d1, f0, f1) -> (q, p)`, the drive running from d0 to d1, what forces feel from f0 to
         f1."""
         zeta, theta = self.zeta, self.omega * (self.dt / self.substeps)
-        kick = self._kicker(theta / 2, tap)
+        kick = self.kicker(theta / 2, tap)
         if self.method == "symplectic":
 
             def leap(q: Tensor, p: Tensor, d0: Tensor, d1: Tensor, f0: Any, f1: Any) -> tuple[Tensor, Tensor]:
@@ -339,7 +302,7 @@ class OscillatorCell(Cell):
 
         return split
 
-    def _kicker(self, angle: Tensor, tap: Tap = no_tap):
+    def kicker(self, angle: Tensor, tap: Tap = no_tap):
         """The nonlinear forces acting over `angle` = omega h at rest: `(q, p) -> p`.
 
         p' = -(S + D p), with S and D of q alone, by the midpoint rule, solved: p - angle (S + D p) / (1 + angle D / 2).
@@ -382,37 +345,6 @@ class OscillatorCell(Cell):
 
     def extra_repr(self) -> str:
         return f"{self.hidden_size} oscillators, dt={self.dt:g} s, spring={self.spring!r}, method={self.method!r}"
-
-
-Flow = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
-
-
-def damped_flow(zeta: Tensor, theta: Tensor) -> tuple[Flow, tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Exact step of `q'' + 2 zeta q' + q = d` over the angle theta, the drive running straight from d0 to d1.
-
-    With `c = cos(r theta)`, `s = sin(r theta) / r`, `r = sqrt(1 - zeta^2)` (hyperbolic where zeta > 1):
-
-        [q; p] <- exp(-zeta theta) [[c + zeta s, s], [-s, c - zeta s]] [q; p] + [f0 d0 + f1 d1; f2 d0 + f3 d1].
-
-    Returns:
-        The four entries of the matrix and (f0, f1, f2, f3), each of the shape of zeta.
-    """
-    delta = 1 - zeta * zeta
-    r = delta.abs().clamp_min(1e-8).sqrt()
-    over = delta < 0
-    decay = torch.exp(-zeta * theta)
-    angle = torch.where(over, torch.zeros_like(theta), theta)
-    hyper = torch.where(over, theta, torch.zeros_like(theta))
-    slow, fast = torch.exp((r - zeta) * hyper), torch.exp(-(r + zeta) * hyper)
-    c = torch.where(over, 0.5 * (slow + fast), decay * torch.cos(r * angle))
-    s = torch.where(over, 0.5 * (slow - fast), decay * torch.sin(r * angle)) / r
-    a11, a12, a21, a22 = c + zeta * s, s, -s, c - zeta * s
-    # Particular solution: q = d - 2 zeta g, p = g, with slope g = (d1 - d0) / theta.
-    g, two_zeta_g = 1 / theta, 2 * zeta / theta
-    q0, q1 = 1 + two_zeta_g, -two_zeta_g  # what d0, d1 contribute to the particular q at the start
-    forced_q0, forced_q1 = two_zeta_g - a11 * q0 + a12 * g, (1 - two_zeta_g) - a11 * q1 - a12 * g
-    forced_p0, forced_p1 = -g - a21 * q0 + a22 * g, g - a21 * q1 - a22 * g
-    return ((a11, a12), (a21, a22)), (forced_q0, forced_q1, forced_p0, forced_p1)
 
 
 def _per_unit(value: float | Sequence[float], n: int, name: str) -> Tensor:
