@@ -30,6 +30,7 @@ from known_systems import SYSTEMS, measured
 from rnn.baselines import fit_cubic, fit_linear
 from rnn.identify import identify
 from rnn.metrics import nrmse, rmse
+from rnn.models import make_cell
 
 LEAST_SQUARES = {"linear least squares": fit_linear, "cubic least squares": fit_cubic}
 KEYS = ("record", "model", "seed", "rmse", "floor", "nrmse", "nrmse_floor", "unit", "cpu_seconds", "found")
@@ -61,6 +62,9 @@ def main(args: Args) -> list[dict[str, str]]:
     for name in args.records:
         if name not in SYSTEMS:
             raise ValueError(f"unknown record {name!r}; the records are {', '.join(SYSTEMS)}")
+    for name in args.models:
+        if name not in ("linear", "esn", "es2n"):
+            make_cell(name, 1, 2)  # refuses a name that is none
     path = args.out.with_suffix(".csv")
     rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
     for seed in args.seeds:

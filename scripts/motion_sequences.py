@@ -7,10 +7,10 @@ Questions: which ground does the animal feel, from its joints alone (`ground`, o
 step cycle is it (`phase`, one label per step)? In which order did it rest, walk and swim, when only the order is told
 and not the times (`order`, connectionist temporal classification)? How does it move to a score of drives (`score`,
 sequence to sequence)? How would it go on (`continue`, a mixture density fed back)? The joint angles are those of the
-recorded and simulated newt under random scores of drive (`agents.motion`), 25 samples a second, with sensor noise.
-Writes summary.csv and a figure, and with `--table FILE` keeps the measures there, every one as CSV and medians over
-seeds beside it in Markdown; about half a minute for each task and seed on one core.
-The network without memory (`frame`) stands beside.
+recorded and simulated newt under random scores of drive, 25 samples a second, with sensor noise (see
+`agents.motion_tasks`). Writes summary.csv and a figure, and with `--table FILE` keeps the measures there, every one as
+CSV and medians over seeds beside it in Markdown; about half a minute for each task and seed on one core. The network
+without memory (`frame`) stands beside.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from torch import Tensor
 
-from agents.motion import DT, Motion, gait_of
+from agents.motion_tasks import GROUNDS, PERIOD, in_order, in_phase, on_ground, onward, to_score
 from rnn.data import Sections
 from rnn.fit import Training, evaluate, fit
 from rnn.model import Model
@@ -43,15 +43,12 @@ from rnn.objectives import (
     accuracy,
     connectionist,
     cross_entropy,
-    last_step,
     mixture_density,
     mixture_sample,
     squared_error,
 )
 from rnn.unroll import unroll
 
-EVERY = 4  # samples of 10 ms per step: 25 steps a second
-GROUNDS = ("flat", "soft", "rough", "water")
 COMPONENTS = 6  # of the mixture
 
 
@@ -85,109 +82,6 @@ class Args:
     """a CSV file that keeps the measures of all tasks, for example benchmarks/results/motion_sequences.csv"""
     quiet: bool = False
     """print the summary only"""
-
-
-class Recording(NamedTuple):
-    """Drives [T, B, 2], clean angles [T, B, 24], phase in cycles [T, B] and gait 0, 1, 2 [T, B]."""
-
-    drives: Tensor
-    angles: Tensor
-    phase: Tensor
-    gait: Tensor
-
-
-def record(rows: int, seconds: float, generator: torch.Generator, gaits: tuple[str, ...] | None = None) -> Recording:
-    """The newt under random scores: one to three spans of rest, walking or swimming, straight or turning.
-
-    Args:
-        rows: sequences, B. seconds: length. generator: of everything random.
-        gaits: None for random scores; else each row keeps one of these throughout.
-    """
-    motion = Motion.load("both")
-    T = round(seconds / DT)
-    draw = lambda low, high, *shape: low + (high - low) * torch.rand(*shape, generator=generator)
-    spans = 1 if gaits else 3
-    kinds = torch.randint(3, (spans, rows), generator=generator)
-    if gaits:
-        names = torch.tensor([{"rest": 0, "walk": 1, "swim": 2}[g] for g in gaits])
-        kinds = names[torch.randint(len(gaits), (1, rows), generator=generator)]
-    mean = torch.where(
-        kinds == 0, 0.5, torch.where(kinds == 1, draw(1.4, 2.6, spans, rows), draw(3.2, 4.6, spans, rows))
-    )
-    half = draw(-0.4, 0.4, spans, rows) * (kinds > 0)
-    ends = (
-        torch.sort(torch.rand(spans - 1, rows, generator=generator), 0).values * T
-        if spans > 1
-        else torch.zeros(0, rows)
-    )
-    span = (torch.arange(T)[:, None, None] >= ends).sum(1)  # [T, B]
-    mean, half = mean.gather(0, span), half.gather(0, span)
-    left, right, limb = mean + half, mean - half, torch.zeros_like(mean)
-    state = motion.start(draw(0.0, 1.0, rows), left[0], right[0], limb[0])
-    course, _ = motion.follow(left, right, limb, state)
-    thin = lambda x: x[EVERY - 1 :: EVERY]
-    gait = gait_of(left, right, limb)
-    drives = torch.stack([left, right], -1)
-    return Recording(thin(drives), thin(motion.angles(course)), thin(course.phase), thin(gait))
-
-
-def on_ground(args: Args, rows: int, generator: torch.Generator) -> Sections:
-    """Walking on flat, soft and rough ground, and swimming: soft ground yields, rough ground shifts every half step."""
-    label = torch.randint(4, (rows,), generator=generator)
-    walk, swim = (record(rows, args.seconds, generator, (g,)) for g in ("walk", "swim"))
-    angles = torch.where((label == 3)[None, :, None], swim.angles, walk.angles)
-    mean = angles.mean(0, keepdim=True)
-    soft = torch.cat([torch.full((8,), 0.9), torch.full((16,), 0.75)])
-    angles = torch.where((label == 1)[None, :, None], mean + soft * (angles - mean), angles)
-    steps = (2 * walk.phase).floor().long()
-    steps = steps - steps.min()
-    bumps = 0.12 * torch.randn(int(steps.max()) + 1, rows, 16, generator=generator)
-    moved = bumps.gather(0, steps[..., None].expand(-1, -1, 16)) * (label == 2)[None, :, None]
-    angles = torch.cat([angles[..., :8], angles[..., 8:] + moved], -1)
-    return Sections(sensed(angles, args, generator), label.expand(len(angles), -1).clone(), last(angles))
-
-
-def in_phase(args: Args, rows: int, generator: torch.Generator) -> Sections:
-    """Walking and swimming; the label of a step is its quarter of the cycle."""
-    run = record(rows, args.seconds, generator, ("walk", "swim"))
-    quarters = (4 * (run.phase - run.phase.floor())).long().clamp(0, 3)
-    return Sections(sensed(run.angles, args, generator), quarters, everywhere(run.angles))
-
-
-def in_order(args: Args, rows: int, generator: torch.Generator) -> Sections:
-    """Random scores; targets are the gaits of every step, from which only their order is used."""
-    run = record(rows, args.seconds, generator)
-    return Sections(sensed(run.angles, args, generator), run.gait, everywhere(run.angles))
-
-
-def to_score(args: Args, rows: int, generator: torch.Generator) -> Sections:
-    """Drives in, joint angles out; the first angles are given at the first step, since the phase begins anywhere."""
-    run = record(rows, args.seconds, generator)
-    start = torch.zeros_like(run.angles)
-    start[0] = run.angles[0]
-    return Sections(torch.cat([run.drives - 2.0, start], -1), run.angles, everywhere(run.angles))
-
-
-def onward(args: Args, rows: int, generator: torch.Generator) -> Sections:
-    """Drives and the spine's angles just now in, the spine's next angles out."""
-    run = record(rows, args.seconds, generator, ("walk", "swim"))
-    spine = run.angles[..., :8] + 0.3 * args.noise * torch.randn(run.angles[..., :8].shape, generator=generator)
-    return Sections(torch.cat([run.drives[1:] - 2.0, spine[:-1]], -1), spine[1:], everywhere(spine[1:]))
-
-
-def sensed(angles: Tensor, args: Args, generator: torch.Generator) -> Tensor:
-    """Angles with sensor noise."""
-    return angles + args.noise * torch.randn(angles.shape, generator=generator)
-
-
-def last(angles: Tensor) -> Tensor:
-    """Only the last step counts."""
-    return last_step(everywhere(angles))
-
-
-def everywhere(angles: Tensor) -> Tensor:
-    """Every step counts."""
-    return torch.ones(angles.shape[:2], dtype=torch.bool)
 
 
 def collapse(labels: Tensor) -> list[int]:
@@ -227,7 +121,7 @@ def edit_distance(a: list[int], b: list[int]) -> int:
 class Task(NamedTuple):
     """Data, number of outputs, loss, and what the figures call the score (a function of model and test data)."""
 
-    make: Callable[[Args, int, torch.Generator], Sections]
+    make: Callable[..., Sections]
     outputs: int
     objective: Callable[[Tensor, Tensor], Tensor]
     measure: Callable[[Model, Sections, Args], dict[str, float]]
@@ -293,7 +187,7 @@ def main_frequency(angles: Tensor) -> Tensor:
     peak = power[1:-1].argmax(0) + 1
     a, b, c = (power.gather(0, (peak + k)[None])[0] for k in (-1, 0, 1))
     shift = 0.5 * (a - c) / (a - 2 * b + c)
-    return (peak + shift) / (8 * len(x) * DT * EVERY)
+    return (peak + shift) / (8 * len(x) * PERIOD)
 
 
 TASKS: dict[str, Task] = {
@@ -324,8 +218,9 @@ def main(args: Args) -> list[dict[str, object]]:
 def learn(args: Args) -> list[dict[str, object]]:
     """Learn the task with each cell, measure on unseen sequences, keep and draw."""
     task = TASKS[args.task]
-    train = task.make(args, args.rows, torch.Generator().manual_seed(args.seed))
-    test = task.make(args, max(args.rows // 3, 8), torch.Generator().manual_seed(args.seed + 1000))
+    drawn = {"seconds": args.seconds, "noise": args.noise}
+    train = task.make(args.rows, torch.Generator().manual_seed(args.seed), **drawn)
+    test = task.make(max(args.rows // 3, 8), torch.Generator().manual_seed(args.seed + 1000), **drawn)
     rows: list[dict[str, object]] = []
     fig, axes = plt.subplots(
         1, len(args.cells), figsize=(6 * len(args.cells), 3.4), squeeze=False, layout="constrained"
@@ -401,7 +296,7 @@ def medians(rows: list[dict[str, str]]) -> str:
 
 def draw(axis, model: Model, test: Sections, args: Args) -> None:
     """One unseen sequence: angles said and true, or the labels' probabilities over the true ones."""
-    t = np.arange(len(test.us)) * DT * EVERY
+    t = np.arange(len(test.us)) * PERIOD
     with torch.no_grad():
         out = model(test.us).outputs
     axis.set_xlabel("time [s]")
