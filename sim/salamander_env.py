@@ -51,9 +51,8 @@ class SalamanderVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     ### Action
     | control | space | meaning |
     |---|---|---|
-    | muscle | Box `[48]` in [0, max_activation] | activations, in the order of `action_names`; see `sim.body` for the
-    torque | | joint | Box `[24]` in plus and minus 90 (spine) or 120 degrees | target angles, rad, of critically
-    damped servos |
+    | muscle | Box `[48]` in [0, max_activation] | activations, in the order of `action_names`; torque: `sim.body` |
+    | joint | Box `[24]`, +-90 (spine) or +-120 degrees | target angles, rad, of critically damped servos |
 
     Values outside the range are clipped. With `normalise_actions` the space is [-1, 1] and mapped linearly to that
     range.
