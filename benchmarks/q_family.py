@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +33,7 @@ from agents.rules import BearingRule, LinearMap, PositionMap, search_map, search
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+POLL = 2.0  # seconds between looks for seeds that are finished
 
 _Q = ["scripts/train_q.py", "--seeds", "200:205"]  # no setting was chosen on these seeds
 _HIDDEN = [*_Q, "--hide", "velocity"]
@@ -129,34 +131,50 @@ def main(args: Args) -> dict[str, Any]:
         if name == "lunar_lander" and find_spec("Box2D") is None:
             print("lunar_lander is left out: Box2D is missing, `pip install -e '.[lander]'` brings it")
             continue
-        measured = section(name, args.work / name)
-        stored = json.loads(path.read_text()) if path.is_file() else {}  # another call may have written meanwhile
-        stored[name] = measured
-        stored = {key: stored[key] for key in [*SECTIONS, *stored] if key in stored}
-        path.write_text(json.dumps(stored, indent=1) + "\n")
-        (RESULTS / "q_family.md").write_text(report(stored))
+        for measured in section(name, args.work / name):
+            stored = json.loads(path.read_text()) if path.is_file() else {}  # another call may have written meanwhile
+            stored[name] = measured
+            stored = {key: stored[key] for key in [*SECTIONS, *stored] if key in stored}
+            path.write_text(json.dumps(stored, indent=1) + "\n")
+            (RESULTS / "q_family.md").write_text(report(stored))
     print(report(stored))
     return stored
 
 
-def section(name: str, folder: Path) -> dict[str, Any]:
-    """Run one section unless its folder is complete, and read what it measured."""
+def section(name: str, folder: Path) -> Iterator[dict[str, Any]]:
+    """Run one section unless its folder is complete; gives what is measured after every seed, the whole last."""
+    from scripts.train_q import summary
+
     heading, command = SECTIONS[name]
     folder = folder.with_name(f"{folder.name}_{zlib.crc32(' '.join(command).encode()):08x}")  # one per command
     table = command[2] if command[0].endswith("nfq_tables.py") else None
     file = folder / (f"table{table}.json" if table else "results.json")
+    about = {"heading": heading, "command": "python " + " ".join(command), "machine": platform.machine()}
     if not file.is_file():
         env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        subprocess.run([sys.executable, *command, "--out", str(folder)], cwd=ROOT, env=env, check=True)
+        process = subprocess.Popen([sys.executable, *command, "--out", str(folder)], cwd=ROOT, env=env)
+        seen = 0
+        while process.poll() is None:
+            done = seeds_done(folder)
+            if len(done) > seen:
+                seen = len(done)
+                yield {**about, "so_far": True, "results": done, "summary": summary(done)}
+            time.sleep(POLL)
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, command)
     data = json.loads(file.read_text())
-    return {
-        "heading": heading,
-        "command": "python " + " ".join(command),
+    yield {
+        **about,
         "measured": time.strftime("%Y-%m-%d", time.gmtime(file.stat().st_mtime)),
-        "machine": platform.machine(),
         **({"table": data} if table else data),
         **({"references": REFERENCES[name]()} if name in REFERENCES else {}),
     }
+
+
+def seeds_done(folder: Path) -> list[dict[str, Any]]:
+    """Results of the seeds of `scripts/train_q.py` that are finished, oldest first."""
+    files = sorted(folder.glob("*_seed*/result.json"), key=lambda file: file.stat().st_mtime)
+    return [json.loads(file.read_text()) for file in files]
 
 
 def oscillator_references(episodes: int = 50) -> dict[str, float]:
@@ -209,6 +227,8 @@ def report(stored: dict[str, Any]) -> str:
     for part in stored.values():
         lines += [f"## {part['heading']}", "", f"`{part['command']}`", ""]
         lines += nfq_rows(part["table"]) if "table" in part else q_rows(part)
+        if part.get("so_far"):
+            lines += ["", "Under way, or stopped: the command was not finished, these seeds were."]
         if "references" in part:
             lines += ["", "Without learning: " + ", ".join(f"{k} {v}" for k, v in part["references"].items()) + "."]
         lines.append("")
@@ -261,6 +281,7 @@ def q_rows(part: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
+    sys.path.append(str(ROOT))  # for `scripts`, which lies beside this folder
     try:
         main(tyro.cli(Args))
     except (ValueError, OSError) as error:
