@@ -98,7 +98,16 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "updates_per_step": 0.125,
         }
     },
-    "salamander/": {"recurrent_dqn": {"gamma": 0.98, "n_step": 5, "updates_per_step": 0.25, "epsilon_steps": 6000}},
+    "salamander/": {
+        "recurrent_dqn": {
+            "gamma": 0.98,
+            "n_step": 10,
+            "updates_per_step": 0.25,
+            "epsilon_steps": 6000,
+            "hold": 6,
+            "scale": (*[1.0] * 10, 5.0, *[1.0] * 6),  # the yaw rate is the smallest of what is felt
+        }
+    },
     "oscillator/": {"recurrent_dqn": {"reward_scale": 0.2, "gamma": 0.95, "n_step": 3, "updates_per_step": 0.125}},
 }
 """By task (or family) and agent; what is not named is the agent's default."""

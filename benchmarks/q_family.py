@@ -69,8 +69,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "steer": (
         "salamander/Steer-v0 by drive clamps, the bearing seen for 0.5 s of every 2 s (Euler steps of 5 ms)",
-        ["scripts/train_q.py", "--seeds", "200:202", "--hide", "velocity", "--env", "salamander/Steer-v0"]
-        + ["--steps", "20000", *_BOTH, "--evaluate-every", "10000", "--episodes", "40", "--film"],
+        ["scripts/train_q.py", "--seeds", "300:305", "--hide", "velocity", "--env", "salamander/Steer-v0"]
+        + ["--steps", "16000", *_BOTH, "--evaluate-every", "4000", "--episodes", "60", "--film"],
     ),
     "cartpole": (
         "CartPole-v1, velocities hidden, recurrent DQN; a seed stops once two evaluations in a row reach 495",
@@ -208,7 +208,7 @@ def rhythm_references(episodes: int = 50) -> dict[str, float]:
     }
 
 
-def steer_references(episodes: int = 40) -> dict[str, str]:
+def steer_references(episodes: int = 60) -> dict[str, str]:
     """Targets reached by two rules that need no learning, in the same physics and on the same number of episodes."""
     env = make_task("salamander/Steer-v0", episodes)
     said = {}
