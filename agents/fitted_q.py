@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from agents.exploration import HeldActions
+from agents.growing_batch import GrowingBatch
+from agents.held_windows import KeptActions
 from agents.learner import Learner
 from agents.nfq import NFQ, NFQConfig
+from agents.optimism import unknown_pairs
 from agents.random_trees import RandomTrees
 from agents.regressors import Perceptron, Regressor, Trees
 from agents.rollout import Transition
@@ -39,6 +42,10 @@ class FittedQConfig:
     """Lower corner of the goal region, in units of the observation."""
     hint_high: tuple[float, ...] = ()
     """Upper corner."""
+    unknown: int = 0
+    """Candidates per action for patterns with target 0 where nothing was tried yet (`agents.optimism`)."""
+    known_within: float = 0.04
+    """Distance, in sides of the observation box, within which a pair of state and action counts as tried."""
     hidden: tuple[int, ...] = (64, 64)
     """Units per layer (NFQ: 5, 5)."""
     epochs: int = 20
@@ -65,6 +72,9 @@ class FittedQConfig:
     """Share of random actions."""
     hold: int = 1
     """Steps for which a random action is kept up; more than one carries a body further from where it rests."""
+    reach: int = 1
+    """Steps over which a transition reaches at most, while the action stays the same (`agents.held_windows`); while
+    learning a chosen action is kept up that long."""
     random_steps: int = 400
     """Steps of random actions before the first fit."""
     max_steps: int = 200_000
@@ -84,7 +94,7 @@ class FittedQ(Learner):
     """Fitted Q iteration with a growing batch: act, then fit everything again.
 
     >>> agent = FittedQ("MountainCar-v0", random_steps=60, refit_every=60, iterations=1, epochs=1).learn(130)
-    >>> len(agent.cost), agent.predict([-0.5, 0.0])[1] is None
+    >>> len(agent.data), agent.predict([-0.5, 0.0])[1] is None
     (120, True)
     """
 
@@ -99,6 +109,9 @@ class FittedQ(Learner):
         self.forest: RandomTrees | None = None
         if c.hints and not len(c.hint_low) == len(c.hint_high) == self.obs_size:
             raise ValueError(f"hints need `hint_low` and `hint_high` of {self.obs_size} numbers each, the goal region")
+        box: Any = self.observation_space
+        if c.unknown and not np.isfinite([box.low, box.high]).all():
+            raise ValueError(f"`unknown` needs an observation space with finite sides, received {box}")
         if c.model == "nfq":
             config = NFQConfig(gamma=c.gamma, hidden=c.hidden, epochs=c.epochs, refit=c.refit, hints=c.hints)
             self.nfq = NFQ(self.obs_size, self.num_actions, config, seed=int(self.seed or 0))
@@ -117,14 +130,11 @@ class FittedQ(Learner):
             self.regressor = Trees(self.num_actions, c.trees, int(self.seed or 0))
         else:
             self.forest = RandomTrees(self.num_actions, c.trees, leaf=c.leaf, seed=int(self.seed or 0))
-        self.obs = np.zeros((0, self.obs_size), np.float32)
-        self.action, self.cost = np.zeros(0, np.int64), np.zeros(0, np.float32)
-        self.after, self.discount = np.zeros((0, self.obs_size), np.float32), np.zeros(0, np.float32)
-        self.fresh: list[tuple[np.ndarray, ...]] = []
+        self.data = GrowingBatch(self.obs_size, self.n_envs, gamma=c.gamma, reach=c.reach, most=c.max_steps)
         self.held = HeldActions(self.n_envs, self.num_actions, c.hold)
+        self.kept = KeptActions(self.n_envs, c.reach)
         self.since = 0
         self.fits = 0
-        self.fitted = 0  # transitions that took part in the last fit
 
     def networks(self) -> dict[str, nn.Module]:
         return {"q": self.regressor.net} if isinstance(self.regressor, Perceptron) else {}
@@ -145,6 +155,7 @@ class FittedQ(Learner):
         action = self.values(obs.numpy()).argmin(1)
         if explore:
             action = self.held(action, 1.0 if self.fits == 0 else self.config.epsilon, self.rng)
+            action = self.kept(action, first.numpy())
         return action, ()
 
     def scores(self, obs: Tensor, state: Any, first: Tensor) -> Tensor:
@@ -154,24 +165,14 @@ class FittedQ(Learner):
         c = self.config
         cost = -c.cost_scale * np.asarray(transition.reward) + c.failure * transition.terminated
         before, after = self.flat(transition.obs).numpy(), self.flat(transition.next_obs).numpy()
-        kept = (before, transition.action, cost.astype(np.float32), after, (~transition.terminated).astype(np.float32))
-        self.fresh.append(kept)
+        self.data.add(before, transition.action, cost, after, transition.terminated, transition.truncated)
         self.since += self.n_envs
 
     def next_batch(self) -> int | None:
         if self.since < (self.config.refit_every if self.fits else self.config.random_steps):
             return None
         self.since = 0
-        return self._gather()
-
-    def _gather(self) -> int:
-        """Join what was seen since the last fit to the data; returns how many transitions there are."""
-        if self.fresh:
-            new = [np.concatenate(column) for column in zip(*self.fresh, strict=True)]
-            for name, part in zip(("obs", "action", "cost", "after", "discount"), new, strict=True):
-                setattr(self, name, np.concatenate([getattr(self, name), part])[-self.config.max_steps :])
-            self.fresh = []
-        return len(self.obs)
+        return self.data.gather()
 
     def update(self, batch: int) -> dict[str, float]:
         if self.forest is not None:
@@ -186,58 +187,79 @@ class FittedQ(Learner):
             raise FloatingPointError(f"the fit's error is {error}; checkpoints written before stand as they are")
         return {"fit_error": error, "transitions": float(batch)}
 
-    def _iterate(self) -> float:
+    def _patterns(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Artificial states [n, S] and actions [n] with cost to go 0: in the goal, and where nothing was tried."""
         c = self.config
-        hint = self.rng.uniform(c.hint_low, c.hint_high, (c.hints, self.obs_size)) if c.hints else None
+        state = rng.uniform(c.hint_low, c.hint_high, (c.hints, self.obs_size)) if c.hints else self.data.obs[:0]
+        action = np.arange(c.hints) % self.num_actions
+        if c.unknown:
+            box: Any = self.observation_space
+            far, untried = unknown_pairs(
+                box.low,
+                box.high,
+                self.data.obs,
+                self.data.action,
+                rng=rng,
+                num_actions=self.num_actions,
+                count=c.unknown,
+                radius=c.known_within,
+            )
+            state, action = np.concatenate([state, far]), np.concatenate([action, untried])
+        return state.astype(np.float32), action
+
+    def _iterate(self) -> float:
+        c, d = self.config, self.data
+        hint, hint_action = self._patterns(self.rng)
         if self.nfq is not None:
             self.nfq.rows = [[]]
-            self.nfq.add(0, self.obs, self.action, self.cost, self.after, self.discount)
-            self.nfq.hint_states = hint
+            self.nfq.add(0, d.obs, d.action, d.cost, d.after, d.discount)
+            self.nfq.hint_states, self.nfq.hint_actions = (hint, hint_action) if len(hint) else (None, None)
             return float(self.nfq.iterate()[0])
         assert self.regressor is not None
-        target = self.cost
+        target = d.cost
         if self.fits:
-            target = fitted_targets(self.cost, c.gamma * self.discount, self.regressor.values(self.after))
-        state, action = self.obs, self.action
-        if hint is not None:
-            state = np.concatenate([state, hint]).astype(np.float32)
-            action = np.concatenate([action, self.rng.integers(self.num_actions, size=c.hints)])
-            target = np.concatenate([target, np.zeros(c.hints)])
-        return self.regressor.fit(state, action, target)
+            target = fitted_targets(d.cost, c.gamma * d.discount, self.regressor.values(d.after))
+        return self.regressor.fit(
+            np.concatenate([d.obs, hint]),
+            np.concatenate([d.action, hint_action]),
+            np.concatenate([target, np.zeros(len(hint))]),
+        )
 
     def _settle(self, forest: RandomTrees) -> list[float]:
         """New trees, then fitted iterations until the costs to go stay; returns the greatest change of each."""
-        c = self.config
-        by_action = self._grow(forest)
-        costs = [np.concatenate([self.cost[rows], np.zeros(c.hints)]) for rows in by_action]
-        discounts = [np.concatenate([c.gamma * self.discount[rows], np.zeros(c.hints)]) for rows in by_action]
+        c, d = self.config, self.data
+        by_action, extra = self._grow(forest)
+        none = [np.zeros(count) for count in extra]
+        costs = [np.concatenate([d.cost[rows], part]) for rows, part in zip(by_action, none, strict=True)]
+        discounts = [
+            np.concatenate([c.gamma * d.discount[rows], part]) for rows, part in zip(by_action, none, strict=True)
+        ]
         changes: list[float] = []
         while len(changes) < c.sweeps and (not changes or changes[-1] > c.settled):
             changes.append(forest.sweep(costs, discounts))
         return changes
 
-    def _grow(self, forest: RandomTrees) -> list[np.ndarray]:
-        """Trees over the data and the hints; returns the rows of each action."""
-        c = self.config
-        by_action = [np.flatnonzero(self.action == a) for a in range(self.num_actions)]
-        if not c.hints and min(len(rows) for rows in by_action) == 0:
+    def _grow(self, forest: RandomTrees) -> tuple[list[np.ndarray], list[int]]:
+        """Trees over data and artificial patterns; returns the data's rows and the number of patterns by action."""
+        d = self.data
+        by_action = [np.flatnonzero(d.action == a) for a in range(self.num_actions)]
+        hint, hint_action = self._patterns(np.random.default_rng([int(self.seed or 0), self.fits]))
+        hints = [hint[hint_action == a] for a in range(self.num_actions)]
+        if min(len(rows) + len(part) for rows, part in zip(by_action, hints, strict=True)) == 0:
             raise ValueError("an action was never taken before the first fit; raise `random_steps`")
-        own = np.random.default_rng([int(self.seed or 0), self.fits])
-        hint = own.uniform(c.hint_low, c.hint_high, (c.hints, self.obs_size)) if c.hints else self.obs[:0]
-        states = [np.concatenate([self.obs[rows], hint]) for rows in by_action]
-        after = np.concatenate([np.concatenate([self.after[rows], hint]) for rows in by_action])
-        forest.grow(states, after, self.fits)
-        return by_action
+        states = [np.concatenate([d.obs[rows], part]) for rows, part in zip(by_action, hints, strict=True)]
+        after = [np.concatenate([d.after[rows], part]) for rows, part in zip(by_action, hints, strict=True)]
+        forest.grow(states, np.concatenate(after), self.fits)
+        return by_action, [len(part) for part in hints]
 
     def memory(self) -> dict[str, Any]:
-        fresh = [list(part) for part in self.fresh]
-        data = [self.obs, self.action, self.cost, self.after, self.discount]
-        return {"data": data, "fresh": fresh, "held": self.held.snapshot(), "since": self.since, "fits": self.fits}
+        own = {"data": self.data.snapshot(), "held": self.held.snapshot(), "kept": self.kept.snapshot()}
+        return {**own, "since": self.since, "fits": self.fits}
 
     def remember(self, memory: dict[str, Any]) -> None:
-        self.obs, self.action, self.cost, self.after, self.discount = memory["data"]
-        self.fresh = [tuple(part) for part in memory["fresh"]]
+        self.data.restore(memory["data"])
         self.held.restore(memory["held"])
+        self.kept.restore(memory["kept"])
         self.since, self.fits = memory["since"], memory["fits"]
 
     def snapshot(self, *, light: bool = False) -> dict[str, Any]:

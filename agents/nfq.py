@@ -60,7 +60,8 @@ class NFQ:
         generator = torch.Generator().manual_seed(seed)
         self.nets = SigmoidNets(members, sizes, span=config.span, generator=generator)
         self.rows: list[list[np.ndarray]] = [[] for _ in range(members)]  # [n, S + 1 + 1 + S + 1]
-        self.hint_states: np.ndarray | None = None
+        self.hint_states: np.ndarray | None = None  # [n, S], with target 0
+        self.hint_actions: np.ndarray | None = None  # [n]; by default every action in turn
         self.mean = torch.zeros(members, state_size, 1)
         self.scale = torch.ones(members, state_size, 1)
         self.iterations = 0
@@ -134,7 +135,8 @@ class NFQ:
 
     def _with_hints(self, x: Tensor, target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         states = torch.as_tensor(self.hint_states, dtype=torch.float32).T.expand(self.members, -1, -1)
-        action = torch.arange(states.shape[2]).remainder(self.num_actions).float().expand(self.members, -1)
+        turns = np.arange(states.shape[2]) % self.num_actions if self.hint_actions is None else self.hint_actions
+        action = torch.as_tensor(turns, dtype=torch.float32).expand(self.members, -1)
         zeros = torch.zeros_like(action)
         return (
             torch.cat([x, self._inputs(states, action)], 2),

@@ -70,7 +70,9 @@ class RandomTrees:
 
     def _leaves(self, action: int, states: np.ndarray) -> np.ndarray:
         """Numbers of the leaves in which states lie, [N, M]."""
-        return np.asarray(self.forests[action].apply(np.asarray(states, dtype=np.float32)) + self._shift[action])
+        inside = np.ascontiguousarray(states, dtype=np.float32)
+        trees = self.forests[action].estimators_  # one by one: `forest.apply` starts a pool of threads at every call
+        return np.stack([tree.tree_.apply(inside) for tree in trees], 1) + self._shift[action]
 
     def _average(self, action: int, target: np.ndarray) -> float:
         total = np.bincount(self._inside[action].ravel(), np.repeat(target, self.trees), len(self._count[action]))

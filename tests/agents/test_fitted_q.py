@@ -68,7 +68,7 @@ def test_a_stopped_fit_resumes_with_the_same_numbers(model, tmp_path):
     resumed = FittedQ.load(tmp_path, corridors()).resume()
     probe = np.linspace(0, 5, 11)[:, None].astype(np.float32)
     if model == "trees":  # grown again, not stored: the data are the same until a tie is broken another way
-        assert len(resumed.cost) == len(whole.cost)
+        assert len(resumed.data) == len(whole.data)
     else:
         assert np.array_equal(whole.values(probe), resumed.values(probe))
 
