@@ -74,7 +74,15 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         "fitted_q": {"cost_scale": 0.0, "failure": 1.0, "gamma": 0.95},
     },
     "MountainCar-v0": {
-        "recurrent_dqn": {"reward_scale": 0.05, "scale": (1.0, 15.0), "n_step": 10, "epsilon_steps": 20_000},
+        "recurrent_dqn": {
+            "reward_scale": 0.05,
+            "scale": (5.0, 15.0),
+            "n_step": 10,
+            "target_rate": 0.03,
+            "updates_per_step": 0.125,
+            "epsilon_steps": 20_000,
+            "hold": 20,
+        },
         "fitted_q": {
             **_MOUNTAIN_HINT,
             "model": "nfq",
