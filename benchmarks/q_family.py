@@ -88,7 +88,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "pendulum": (
         "Pendulum-v1 with 5 torques, velocity hidden, recurrent DQN",
-        [*_HIDDEN, "--env", "Pendulum-v1", "--steps", "60000", "--evaluate-every", "6000"],
+        ["scripts/train_q.py", "--seeds", "300:305", "--hide", "velocity", "--env", "Pendulum-v1"]
+        + ["--steps", "36000", "--evaluate-every", "6000"],
     ),
     "mountain_car_fitted": (
         "MountainCar-v0, fitted Q (NFQ, two layers of 15 units, hint to goal)",
