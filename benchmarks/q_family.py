@@ -28,6 +28,7 @@ import tyro
 
 from agents.learner import evaluate
 from agents.lqg import RhythmLQG, damped_lqg
+from agents.pendulum_optimum import PendulumOptimum
 from agents.q_tasks import REACHED, make_task
 from agents.rules import BearingRule, LinearMap, PositionMap, search_map, search_weights
 
@@ -220,7 +221,19 @@ def steer_references(episodes: int = 60) -> dict[str, str]:
     return said
 
 
-REFERENCES = {"oscillator": oscillator_references, "rhythm": rhythm_references, "steer": steer_references}
+def pendulum_references(episodes: int = 50) -> dict[str, float]:
+    """The same five torques chosen by dynamic programming, which knows the equations and sees the velocity."""
+    actor = PendulumOptimum(np.linspace(-2, 2, 5))
+    returns = evaluate(actor, make_task("Pendulum-v1", episodes, hide=False), episodes, seed=90_200)
+    return {"dynamic programming with the true equations and the velocity shown": round(float(returns.mean()), 1)}
+
+
+REFERENCES = {
+    "oscillator": oscillator_references,
+    "rhythm": rhythm_references,
+    "steer": steer_references,
+    "pendulum": pendulum_references,
+}
 
 
 def report(stored: dict[str, Any]) -> str:
