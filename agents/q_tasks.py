@@ -48,8 +48,6 @@ THRESHOLDS = {
 REACHED = {"salamander/Steer-v0": 0.0}
 """Return above which an episode has reached its goal: 4 - 0.05 n after n <= 64 decisions, else -0.7 at most."""
 
-_MOUNTAIN_HINT = {"hints": 200, "hint_low": (0.5, 0.0), "hint_high": (0.6, 0.07)}
-
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "CartPole-v1": {
         "recurrent_dqn": {
@@ -84,13 +82,18 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "hold": 20,
         },
         "fitted_q": {
-            **_MOUNTAIN_HINT,
-            "model": "nfq",
-            "hidden": (15, 15),
-            "epochs": 300,
-            "refit": True,
-            "iterations": 2,
+            "model": "random_trees",
+            "trees": 50,
+            "leaf": 1,
+            "sweeps": 200,
+            "settled": 3e-4,
+            "unknown": 300,
+            "known_within": 0.1,
+            "reach": 10,
+            "hold": 10,
+            "random_steps": 200,
             "refit_every": 200,
+            "epsilon": 0.0,
             "gamma": 0.99,
         },
     },

@@ -93,9 +93,10 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         + ["--steps", "36000", "--evaluate-every", "6000"],
     ),
     "mountain_car_fitted": (
-        "MountainCar-v0, fitted Q (NFQ, two layers of 15 units, hint to goal)",
-        [*_Q, "--env", "MountainCar-v0", "--agent", "fitted_q", "--worlds", "4", "--steps", "20000"]
-        + ["--evaluate-every", "1000"],
+        "MountainCar-v0, fitted Q on totally randomised trees, actions kept up for 10 steps, drawn to what is untried; "
+        "a seed stops once two evaluations in a row reach -104",
+        ["scripts/train_q.py", "--seeds", "300:305", "--env", "MountainCar-v0", "--agent", "fitted_q", "--worlds", "4"]
+        + ["--steps", "20000", "--evaluate-every", "1000", "--stop-at", "-104"],
     ),
     "mountain_car": (
         "MountainCar-v0, velocity hidden, with controls; a seed stops once two evaluations in a row reach -112",
