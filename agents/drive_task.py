@@ -18,9 +18,15 @@ from rnn.cpg import drive_input
 from rnn.edits import Clamp
 from rnn.unroll import unroll
 
-__all__ = ["ACTIONS", "DriveTask"]
+__all__ = ["ACTIONS", "MIRROR", "DriveTask"]
 
 ACTIONS = ("forward", "left", "right", "faster", "slower", "stop")
+MIRROR: dict[str, Any] = {
+    "mirror_signs": (*[-1.0] * 8, 1.0, -1.0, -1.0, 1.0, 1.0, -1.0, 1.0, -1.0, 1.0),
+    "mirror_actions": (0, 2, 1, 3, 4, 5),
+}
+"""The newt seen in a mirror, as settings of `agents.recurrent_dqn`: bends, sideways speed, yaw rate, the side that is
+clamped and the bearing's sine change sign, left and right change places."""
 TIME = 0.05
 """Cost of a decision: half of the way that a quarter second at 0.4 BL/s makes."""
 

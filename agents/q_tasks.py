@@ -48,6 +48,8 @@ THRESHOLDS = {
 REACHED = {"salamander/Steer-v0": 0.0}
 """Return above which an episode has reached its goal: 4 - 0.05 n after n <= 64 decisions, else -0.7 at most."""
 
+_CART_MIRROR = {"mirror_signs": (-1.0,) * 4, "mirror_actions": (1, 0)}
+
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     "CartPole-v1": {
         "recurrent_dqn": {
@@ -68,6 +70,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "batch": 16,
             "lambda_": 0.9,
             "target_rate": 0.05,
+            **_CART_MIRROR,
         },
         "fitted_q": {"cost_scale": 0.0, "failure": 1.0, "gamma": 0.95},
     },

@@ -13,6 +13,7 @@ from torch.nn.functional import one_hot, smooth_l1_loss
 
 from agents.exploration import HeldActions
 from agents.learner import Learner
+from agents.mirror import Mirror, mirrored
 from agents.q_network import QNetwork, QState
 from agents.replay import SequenceReplay, Sequences
 from agents.returns import n_step_returns, rescale, td_errors, unrescale
@@ -71,6 +72,11 @@ class RecurrentDQNConfig:
     """Exponent of the importance weights."""
     stored_state: bool = True
     """Start sequences from the state stored when acting; False starts from the initial state."""
+    mirror_signs: tuple[float, ...] | None = None
+    """Signs of the observations in a mirror; with `mirror_actions`, every second sequence is learned from as its image:
+    for bodies that are the same on both sides (see `agents.mirror`)."""
+    mirror_actions: tuple[int, ...] | None = None
+    """The action that takes the place of each in the mirror."""
     updates_per_step: float = 0.0625
     """Updates per environment step (1/16)."""
     warmup: int = 1_000
@@ -164,6 +170,9 @@ class RecurrentDQN(Learner):
             self.first_update = self.n_envs * (rows + 1)
         else:
             self.first_update = c.warmup
+        self.mirror: Mirror | None = None
+        if c.mirror_signs is not None or c.mirror_actions is not None:
+            self.mirror = Mirror(c.mirror_signs, c.mirror_actions, self.obs_size, self.num_actions)
         self.held = HeldActions(self.n_envs, self.num_actions, c.hold)
         self.reward_before = np.zeros(self.n_envs, dtype=np.float32)
         self.owed = 0.0
@@ -239,7 +248,12 @@ class RecurrentDQN(Learner):
             self.owed = 0.0
             return None
         self.owed -= 1
-        return self.replay.sample(self.config.batch, self.rng)
+        data = self.replay.sample(self.config.batch, self.rng)
+        if self.mirror is None:
+            return data
+        flip = torch.arange(self.config.batch) % 2 == 1
+        fresh = leaves(self.initial_state(self.config.batch).memory) if data.state else []
+        return mirrored(data, self.mirror, flip, fresh)
 
     def errors(self, data: Sequences) -> tuple[Tensor, Tensor]:
         """TD errors and their mask, [T, B], of the steps after the burn-in."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot, smooth_l1_loss
 
+from agents.mirror import with_image
 from agents.q_network import QNetwork
 from agents.recurrent_dqn import RecurrentDQN, RecurrentDQNConfig
 from agents.replay import Sequences
@@ -88,7 +89,8 @@ class RecurrentFittedQ(RecurrentDQN):
         if self.since and self.num_timesteps - self.since < self.config.refit_every:
             return None
         self.since = self.num_timesteps
-        return self.replay.tape()
+        tape = self.replay.tape()
+        return tape if self.mirror is None else with_image(tape, self.mirror)
 
     @torch.no_grad()
     def targets(self, tape: Sequences) -> tuple[Tensor, Tensor, list[Tensor]]:

@@ -83,8 +83,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         [*_HIDDEN, "--steps", "24000", "--controls", "memoryless", "trace", "full_state", "--evaluate-every", "8000"],
     ),
     "cartpole_fitted": (
-        "CartPole-v1, velocities hidden, recurrent fitted Q; stopped in the same way",
-        ["scripts/train_q.py", "--seeds", "200:203", "--hide", "velocity", "--agent", "recurrent_fitted_q"]
+        "CartPole-v1, velocities hidden, recurrent fitted Q over the tape and its mirror image; stopped as above",
+        ["scripts/train_q.py", "--seeds", "300:305", "--hide", "velocity", "--agent", "recurrent_fitted_q"]
         + ["--steps", "20000", "--evaluate-every", "2000", "--stop-at", "495"],
     ),
     "pendulum": (
