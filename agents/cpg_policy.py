@@ -14,7 +14,9 @@ from agents.rollout import rollout
 from rnn.cell import Cell, Tap, no_tap, scoped
 from rnn.cpg import PhaseCell
 from rnn.cpg.phase import DriveLaw, Profile
+from rnn.cpg.phase_sequence import phase_sequence
 from rnn.cpg.wiring import CpgCell, drive_input
+from rnn.fused import TooHard
 
 __all__ = ["CpgActor", "CpgActorState", "GaitSpace", "OscillatorGait", "chain_profile", "gait_returns"]
 
@@ -48,6 +50,8 @@ class CpgActor(Cell):
     torch.Size([3, 12])
     """
 
+    sequence_path, sequence_seen = "scan", ()
+
     def __init__(self, input_size: int, cpg: CpgCell, *, drive: float = 3.0, feedback: float = 0.0):
         super().__init__()
         self.cpg = cpg
@@ -65,6 +69,16 @@ class CpgActor(Cell):
         drive = tap("drive", self.base + self.sense(x))
         y, inner = self.cpg(drive, state.cpg, scoped(tap, "cpg"))
         return torch.cat([y, x], -1), CpgActorState(inner)
+
+    def sequence(
+        self, xs: Tensor, state: CpgActorState, resets: Tensor | None, fresh: Any, holds: tuple[()] = ()
+    ) -> tuple[Tensor, CpgActorState, dict[str, Tensor]]:
+        """The whole sequence, where the generator is made of phase oscillators: five to ten times faster on a CPU."""
+        if type(self.cpg) is not PhaseCell:
+            raise TooHard(f"{type(self.cpg).__name__} has only the loop")
+        drive = self.base + self.sense(xs)
+        ys, inner = phase_sequence(self.cpg, drive, state.cpg, resets, None if fresh is None else fresh.cpg)
+        return torch.cat([ys, xs], -1), CpgActorState(inner), {}
 
 
 def chain_profile(frequency: float, amplitude: float, coupling: float = 40.0) -> Profile:

@@ -32,6 +32,8 @@ class RecurrentPPOConfig(PPOConfig):
     """Further settings of a cell given by name, as pairs: (("forget_bias", 0.0),)."""
     shared: bool = True
     """One cell for actor and critic, or one each."""
+    critic_cell: str | None = None
+    """Cell of a critic of its own; None for one of the actor's kind (a GRU beside a cell that was given)."""
     layers: tuple[int, ...] = (64,)
     """Tanh layers of actor and critic behind the cell."""
     previous_action: bool = False
@@ -86,6 +88,7 @@ class RecurrentPPO(Learner):
             "cell",
             "hidden",
             "shared",
+            "critic_cell",
             "layers",
             "previous_action",
             "normalise",
