@@ -39,6 +39,8 @@ class Args:
     """One evolution each."""
     minutes: float = 1.1
     """CPU time of each."""
+    effort: float | None = None
+    """Price of muscle power (see `scripts/train_salamander.py`); None for the task's own."""
     film: bool = False
     """Render each."""
     folders: list[Path] = field(default_factory=list)
@@ -50,10 +52,11 @@ class Args:
 def measured(folder: Path) -> dict[str, Any]:
     """What a finished run came to."""
     settings = yaml.safe_load((folder / "config.yaml").read_text())
-    course = list(csv.DictReader((folder / "metrics.csv").open()))
+    course = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
     metrics = gait_metrics(Trajectory.load(folder / "traces.npz"))
     return {
         **{name: settings[name] for name in ("task", "seed", "worlds", "episode", "steadiness")},
+        "effort": settings.get("effort") or 0.0,
         "gait": metrics.gait,
         "steps": json.loads((folder / "gait.json").read_text())["steps"],
         "cpu_seconds": float(course[-1]["cpu_seconds"]),
@@ -69,12 +72,13 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
         "",
         "CMA-ES over the weights of an oscillator network, from a random start, 48 muscle activations, no reflexes.",
     ]
-    for task in dict.fromkeys(run["task"] for run in runs):
-        lines += ["", *over_seeds([run for run in runs if run["task"] == task and run["steadiness"] == 0.5])]
+    for key in dict.fromkeys(prices(run) for run in runs):
+        lines += ["", *over_seeds([run for run in runs if prices(run) == key])]
     for run in runs:
         lines += [
             "",
-            f"{run['task']}, seed {run['seed']}, steadiness {run['steadiness']}: {run['steps']:,} environment steps, "
+            f"{run['task']}, seed {run['seed']}, price of swaying {run['steadiness']}, of effort {run['effort']}: "
+            f"{run['steps']:,} environment steps, "
             f"{run['cpu_seconds']:.0f} CPU-s, gait recognised: {run['gait']}",
             "",
             "| measure | ours | animal | band | |",
@@ -86,27 +90,33 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
             verdict = ("in band" if line["passed"] else "outside") if judged else ""
             animal = "-" if line["animal"] is None else f"{line['animal']:.3g}"
             name = f"{line['label']}, {line['unit']}".rstrip(", ")
-            lines.append(f"| {name} | {line['ours']:.3g} | {animal} | {band} | {verdict} |")
+            ours = "-" if line["ours"] is None else f"{line['ours']:.3g}"
+            lines.append(f"| {name} | {ours} | {animal} | {band} | {verdict} |")
     write_atomically(out / "learned_gaits.md", ("\n".join(lines) + "\n").encode())
+
+
+def prices(run: dict[str, Any]) -> tuple[str, float, float]:
+    """What runs of one table share: the task, and the prices of swaying and of effort."""
+    return run["task"], run["steadiness"], run["effort"]
 
 
 def over_seeds(runs: list[dict[str, Any]]) -> list[str]:
     """Mean, range and the number of runs in band, of every measure of one task's runs under the same settings."""
-    if not runs:
-        return []
+    task, steadiness, effort = prices(runs[0])
     lines = [
-        f"{runs[0]['task']}, {len(runs)} seed(s): {min(run['steps'] for run in runs):,} to "
-        f"{max(run['steps'] for run in runs):,} environment steps, recognised as "
-        + ", ".join(str(run["gait"]) for run in runs),
+        f"{task}, price of swaying {steadiness}, of effort {effort}, {len(runs)} seed(s): "
+        f"{min(run['steps'] for run in runs):,} to {max(run['steps'] for run in runs):,} environment steps, "
+        "recognised as " + ", ".join(str(run["gait"]) for run in runs),
         "",
         "| measure | mean | range | band | runs in band |",
         "|---|---|---|---|---|",
     ]
     for checks in zip(*(run["checks"] for run in runs), strict=True):
-        ours, first = [line["ours"] for line in checks], checks[0]
+        # None: nothing to measure, as of an animal that lay still
+        ours, first = [np.nan if line["ours"] is None else line["ours"] for line in checks], checks[0]
         judged = first["low"] is not None
         band = f"{first['low']:g} to {first['high']:g}" if judged else "reported"
-        passed = f"{sum(line['passed'] for line in checks)} of {len(checks)}" if judged else ""
+        passed = f"{sum(bool(line['passed']) for line in checks)} of {len(checks)}" if judged else ""
         name = f"{first['label']}, {first['unit']}".rstrip(", ")
         lines.append(f"| {name} | {np.mean(ours):.3g} | {min(ours):.3g} to {max(ours):.3g} | {band} | {passed} |")
     return lines
@@ -115,18 +125,21 @@ def over_seeds(runs: list[dict[str, Any]]) -> list[str]:
 def main(args: Args) -> list[dict[str, Any]]:
     path = args.out / "learned_gaits.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
+    runs = [{"effort": 0.0, **run} for run in runs]  # there was no price of effort before
 
     def add(folder: Path) -> None:
-        found, names = measured(folder), ("task", "seed", "steadiness")
-        runs[:] = [run for run in runs if any(run[name] != found[name] for name in names)] + [found]
+        found = measured(folder)
+        runs[:] = [run for run in runs if (run["seed"], prices(run)) != (found["seed"], prices(found))] + [found]
         write(runs, args.out)
 
     for folder in args.folders:
         add(folder)
     for seed in () if args.folders else args.seeds:
         for task in args.tasks:
-            settings = train_salamander.Args(task=task, seed=seed, minutes=args.minutes, film=args.film)
-            if any((run["task"], run["seed"], run["steadiness"]) == (task, seed, settings.steadiness) for run in runs):
+            price = train_salamander.EFFORT[task] if args.effort is None else args.effort
+            settings = train_salamander.Args(task=task, seed=seed, minutes=args.minutes, effort=price, film=args.film)
+            key = task, settings.steadiness, price
+            if any((run["seed"], prices(run)) == (seed, key) for run in runs):
                 continue
             folder = Path(f"runs/learned_gaits/{task}_{seed}")
             train_salamander.main(replace(settings, out=folder))

@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +36,10 @@ from agents.runs import Run
 from agents.salamander_gait import SalamanderGait
 
 WORLD = {"swim": "pool", "walk": "land"}
+GRAVITY = 9.81  # m/s^2
+EFFORT = {"swim": 0.03, "walk": 0.0}
+"""In the water the task's own economy hardly tells gaits apart at the power that its speed takes; without a further
+price the best is a short quick wave, which sways least and wastes most."""
 
 
 @dataclass
@@ -57,6 +61,9 @@ class Args:
     steadiness: float = 0.5
     """Evolution's price of swaying: per (BL/s)^2 of the centre of mass sideways and per rad^2 of heading's deviation
     from the start; and per BL/s of speed beyond a third more than what the task asks for."""
+    effort: float | None = None
+    """Evolution's price of muscle power, per body weight lifted by a body length each second; None for that of
+    `EFFORT`."""
     seconds: float = 8.0
     """Length of the recording at the end."""
     film: bool = True
@@ -71,6 +78,7 @@ class Args:
 
 def main(args: Args) -> dict[str, Any]:
     torch.set_num_threads(1)
+    args = replace(args, effort=EFFORT.get(args.task, 0.0) if args.effort is None else args.effort)
     with Run(args.out, args) if args.out else Run.new("train_salamander", args, seed=args.seed) as run:
         if args.cell == "cpg":
             if args.task not in WORLD:
@@ -94,12 +102,15 @@ def by_evolution(args: Args, run: Run) -> Any:
         terminate=False,
         threads=args.threads,
     )
+    body = env.unwrapped.salamander
+    weight = body.mass * GRAVITY * body.length
     began, lived, best = time.process_time(), [0], [-np.inf]
 
     def score(candidates: np.ndarray) -> np.ndarray:
         total = np.zeros(args.worlds)
         for step in rollout(env, gait.controller(candidates), args.episode, seed=args.seed):
-            total += (step.reward - args.steadiness * sway(env, step.next_obs)) * (step.step >= args.episode // 6)
+            price = args.steadiness * sway(env, step.next_obs) + (args.effort or 0.0) * body.muscle_power() / weight
+            total += (step.reward - price) * (step.step >= args.episode // 6)
         lived[0] += args.worlds * args.episode
         return total / (args.episode - args.episode // 6)
 

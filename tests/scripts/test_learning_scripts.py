@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from benchmarks import learned_gaits
 from scripts import evolve_swimmer, export, fit_world, plan, train_ppo, train_salamander
 
 
@@ -86,6 +87,21 @@ def test_a_salamander_evolves_and_leaves_a_gait_and_traces(tmp_path):
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["cell"] == "cpg"
     with pytest.raises(ValueError, match="swim or walk"):
         train_salamander.main(train_salamander.Args(task="steer", out=tmp_path / "no"))
+
+
+def test_a_price_of_effort_breeds_weaker_muscles_and_tables_keep_prices_apart(tmp_path):
+    gains, runs = [], []
+    for price in (0.0, 50.0):
+        args = train_salamander.Args(
+            minutes=0.0, worlds=4, episode=24, seconds=0.8, effort=price, film=False, out=tmp_path / str(price)
+        )
+        train_salamander.main(args)
+        gains.append(json.loads((args.out / "gait.json").read_text())["numbers"]["gain"])
+        runs = learned_gaits.main(learned_gaits.Args(folders=[args.out], out=tmp_path))
+    assert sum(gains[1]) < 0.7 * sum(gains[0])
+    assert [run["effort"] for run in runs] == [0.0, 50.0]
+    table = (tmp_path / "learned_gaits.md").read_text()
+    assert "of effort 0.0, 1 seed" in table and "of effort 50.0, 1 seed" in table
 
 
 def test_feedback_that_does_not_pay_is_left_out(tmp_path, monkeypatch):
