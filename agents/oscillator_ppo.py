@@ -1,0 +1,108 @@
+"""PPO over oscillators: a chain of them inside the actor, a spring and a damper behind, all of it learned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from agents.cpg_policy import CpgActor
+from agents.policies import RecurrentPolicy
+from agents.recurrent_ppo import RecurrentPPO, RecurrentPPOConfig
+from rnn.cpg import PhaseCell
+from rnn.cpg.phase import DriveLaw, Profile
+
+__all__ = ["OscillatorPPO", "OscillatorPPOConfig"]
+
+DRIVE = 3.0  # in the middle of the drives' range, so that what is sensed can make it quicker and slower
+
+
+@dataclass(frozen=True)
+class OscillatorPPOConfig(RecurrentPPOConfig):
+    """The start of the oscillators, all of which is then learned, and settings that suit them."""
+
+    angles: tuple[int, ...] = ()
+    """Places of the joint angles in an observation, from the front of the chain."""
+    velocities: tuple[int, ...] = ()
+    """Places of the joint velocities."""
+    dt: float = 0.04
+    """Control step, s."""
+    frequency: float = 1.0
+    """Hz, at the drive at the start."""
+    amplitude: float = 0.8
+    """rad, likewise."""
+    lag: float = 0.25
+    """From a joint to the next, in cycles: a quarter, so that the phases of two neighbours make up any other."""
+    coupling: float = 20.0
+    """Between neighbours, 1/s."""
+    stiffness: float = 2.0
+    """Action (the box is [-1, 1]) per rad between an oscillator's target and its joint."""
+    damping: float = 0.1
+    """Action per rad/s."""
+    sequence_length: int = 16
+    horizon: int = 128
+    minibatch: int = 64
+    shared: bool = False
+    critic_cell: str | None = "frame"
+    layers: tuple[int, ...] = ()
+    normalise: bool = False
+    log_std: float = -1.0
+
+
+class OscillatorPPO(RecurrentPPO):
+    r"""Recurrent PPO whose actor is a pattern generator that listens.
+
+    .. math::
+        a = k_p (q^* - q) - k_d \dot q + \text{noise}, \qquad q^*_k = y_{k,left} - y_{k,right}
+
+    stands at the start: one pair of oscillators per joint (`rnn.cpg.PhaseCell`) in a `CpgActor`. Learned are the linear
+    map from oscillators and observations to actions, which begins as that spring and damper, the frequencies,
+    amplitudes, couplings and lags, and the feedback of all observations to drives and stretch inputs, which begins at
+    nothing. Arrangement: "CPG-Actor" (Campanaro et al., 2021).
+
+    Raises:
+        ValueError: the places of angles and velocities are not one per action.
+
+    >>> agent = OscillatorPPO("Swimmer-v5", num_envs=2, angles=(1, 2), velocities=(6, 7), horizon=16).learn(32)
+    >>> agent.network.actor_cell.cpg.num_oscillators
+    4
+    """
+
+    Config: ClassVar[type] = OscillatorPPOConfig
+    config: OscillatorPPOConfig
+
+    def make_policy(self) -> RecurrentPolicy:
+        c = self.config
+        joints = int(self.action_space.shape[0])  # type: ignore[index]
+        if len(c.angles) != joints or len(c.velocities) != joints:
+            raise ValueError(
+                f"{joints} actions need the places of {joints} joint angles and velocities in an observation, received "
+                f"{c.angles} and {c.velocities}"
+            )
+        # Half of the frequency and of the amplitude follows the drive, so that feedback has something to act on.
+        half = 0.5 * c.amplitude
+        law = DriveLaw(0.0, 10.0, c.frequency / (2 * DRIVE), c.frequency / 2, half / (2 * DRIVE), half / 2)
+        profile = Profile(law, law, 20.0, c.coupling, 2 * c.coupling, 0.0, 0.0, lags=c.lag)
+        generator = PhaseCell(joints, (), profile=profile, dt=c.dt, feedback_gain=1.0)
+        actor = CpgActor(self.obs_size, generator, drive=DRIVE)
+        policy = RecurrentPolicy(
+            self.obs_size,
+            self.action_space,
+            cell=actor,
+            hidden=c.hidden,
+            shared=c.shared,
+            critic_cell=c.critic_cell,
+            layers=c.layers,
+            normalise=c.normalise,
+            noise=c.noise,
+            noise_steps=c.noise_steps,
+            log_std=c.log_std,
+        )
+        with torch.no_grad():
+            weight = policy.head.linear.weight.zero_()
+            for k in range(joints):
+                weight[k, k], weight[k, joints + k] = c.stiffness, -c.stiffness  # left and right oscillator
+                weight[k, 2 * joints + c.angles[k]] = -c.stiffness
+                weight[k, 2 * joints + c.velocities[k]] = -c.damping
+        return policy
