@@ -29,6 +29,9 @@ class NFQConfig:
     """Artificial goal patterns with target 0 in every refit (hint-to-goal)."""
     span: float = 0.5
     """Weights start uniform in [-span, span]."""
+    average: int = 1
+    """Iterates over which costs to go are averaged, in targets as in the policy: refits from new weights err apart
+    (Averaged-DQN; Anschel, Baram & Shimkin, 2017). The paper has 1."""
 
 
 class NFQ:
@@ -64,6 +67,7 @@ class NFQ:
         self.hint_actions: np.ndarray | None = None  # [n]; by default every action in turn
         self.mean = torch.zeros(members, state_size, 1)
         self.scale = torch.ones(members, state_size, 1)
+        self.past: list[tuple[Tensor, Tensor, Tensor]] = []  # weights, mean, scale of earlier iterates
         self.iterations = 0
 
     def add(
@@ -106,9 +110,13 @@ class NFQ:
 
     def _values(self, states: Tensor) -> Tensor:
         """Costs to go [R, A, N] of all actions in states [R, S, N]."""
-        rows, _, count = states.shape
-        every = [self.nets(self._inputs(states, torch.full((rows, count), float(a)))) for a in range(self.num_actions)]
-        return torch.stack(every, 1)
+        count, actions = states.shape[2], self.num_actions
+        iterates = [*self.past, (self.nets.flat, self.mean, self.scale)]
+        flat, mean, scale = (torch.cat(parts) for parts in zip(*iterates, strict=True))
+        scaled = (states.repeat(len(iterates), 1, 1) - mean) / scale  # [K R, S, N], iterates first
+        code = torch.linspace(-1, 1, actions).repeat_interleave(count).expand(len(scaled), 1, -1)
+        every = self.nets(torch.cat([scaled.repeat(1, 1, actions), code], 1), flat)
+        return every.view(len(iterates), -1, actions, count).mean(0)
 
     @torch.no_grad()
     def iterate(self) -> Tensor:
@@ -121,6 +129,9 @@ class NFQ:
             target = cost_t + discount_t * self._values(s_t).amin(1)
         else:
             target = cost_t.clone()
+        if self.iterations and self.config.average > 1:
+            kept = (self.nets.flat.clone(), self.mean, self.scale)
+            self.past = [*self.past, kept][1 - self.config.average :]
         if self.config.refit or not self.iterations:
             count = weight.sum(1)[:, None, None]
             self.mean = (s_tm1 * weight[:, None]).sum(2, keepdim=True) / count
@@ -158,5 +169,6 @@ class NFQ:
         part = NFQ(self.state_size, self.num_actions, self.config, members=len(rows))
         part.nets.flat = self.nets.flat[rows].clone()
         part.mean, part.scale = self.mean[rows].clone(), self.scale[rows].clone()
+        part.past = [(flat[rows], mean[rows], scale[rows]) for flat, mean, scale in self.past]
         part.iterations = self.iterations
         return part

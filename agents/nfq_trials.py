@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from agents.held_windows import KeptActions, held_windows
 from agents.nfq import NFQ
 from sim.nfq_tasks import Task
 
@@ -23,9 +24,13 @@ def random_episodes(task: Task, rng: np.random.Generator, episodes: int) -> list
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
 
-def greedy_episodes(task: Task, nfq: NFQ, rng: np.random.Generator, length: int) -> None:
-    """One episode of every run with its own greedy policy (random before the first fit), added to its data."""
+def greedy_episodes(task: Task, nfq: NFQ, rng: np.random.Generator, length: int, *, reach: int = 1) -> None:
+    """One episode of every run with its own greedy policy (random before the first fit), added to its data.
+
+    Actions are kept up for `reach` steps, and transitions reach over as many (`agents.held_windows`).
+    """
     runs = nfq.members
+    kept_up, first = KeptActions(runs, reach), np.ones(runs, dtype=bool)
     state, alive = task.start(rng, runs), np.ones(runs, dtype=bool)
     rows: list[tuple[np.ndarray, ...]] = []
     for _ in range(length):
@@ -33,6 +38,7 @@ def greedy_episodes(task: Task, nfq: NFQ, rng: np.random.Generator, length: int)
             action = nfq.act(state[:, None])[:, 0]
         else:
             action = rng.integers(len(task.forces), size=runs)
+        action, first = kept_up(action, first), np.zeros(runs, dtype=bool)
         after = task.step(state, action, rng)
         ended = task.failed(after) | (task.reached(after) & task.goal_ends)
         rows.append((state, action, task.cost(after), after, 1.0 - ended, alive.copy()))
@@ -42,8 +48,9 @@ def greedy_episodes(task: Task, nfq: NFQ, rng: np.random.Generator, length: int)
             break
     columns = [np.stack(column, 1) for column in zip(*rows, strict=True)]
     for k in range(runs):
-        kept = columns[5][k]
-        nfq.add(k, *[column[k][kept] for column in columns[:5]])
+        s_tm1, a_tm1, cost_t, s_t, discount_t = [column[k][columns[5][k]] for column in columns[:5]]
+        total, last, power = held_windows(a_tm1, cost_t, discount_t == 0, gamma=nfq.config.gamma, reach=reach)
+        nfq.add(k, s_tm1, a_tm1, np.minimum(total, 1), s_t[last], power * discount_t[last])
 
 
 def balance(task: Task, nfq: NFQ, rng: np.random.Generator, episodes: int, steps: int) -> np.ndarray:

@@ -63,21 +63,21 @@ class SigmoidNets:
     def _layers(self, flat: Tensor) -> list[Tensor]:
         return [flat[:, part].view(-1, *shape) for part, shape in self._views]
 
-    def _forward(self, x: Tensor) -> list[Tensor]:
+    def _forward(self, x: Tensor, flat: Tensor) -> list[Tensor]:
         """Activities of all layers, features first: [R, units, N]."""
         activities = [x]
-        for weights in self._layers(self.flat):
+        for weights in self._layers(flat):
             z = torch.baddbmm(weights[:, :, -1:], weights[:, :, :-1], activities[-1])
             activities.append(z.sigmoid_())
         return activities
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Outputs [R, N] for inputs [R, I, N]."""
-        return self._forward(x)[-1][:, 0]
+    def __call__(self, x: Tensor, flat: Tensor | None = None) -> Tensor:
+        """Outputs [R, N] for inputs [R, I, N]; of other weights `flat` [R, P] (any R) where given."""
+        return self._forward(x, self.flat if flat is None else flat)[-1][:, 0]
 
     def gradient(self, x: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Half the summed squared error [R], and its gradient with respect to `flat`."""
-        activities = self._forward(x)
+        activities = self._forward(x, self.flat)
         layers = self._layers(self.flat)
         error = activities[-1][:, 0] - target
         weighted = error if weight is None else error * weight

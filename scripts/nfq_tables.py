@@ -22,7 +22,8 @@ import torch
 import tyro
 
 from agents.nfq import NFQ, NFQConfig
-from agents.nfq_trials import balance, greedy_episodes, random_episodes, trials
+from agents.nfq_growing import Growing, grow
+from agents.nfq_trials import balance, random_episodes
 from agents.runs import Run, write_atomically
 from agents.value_iteration import GridValues
 from sim.nfq_tasks import CartPoleRegulator, MountainCar, Pole, Task
@@ -55,7 +56,15 @@ class Args:
     hidden: tuple[int, ...] = (5, 5)
     """Sigmoid units per layer."""
     iterations: int = 1
-    """NFQ iterations after each episode (tables 2 and 3)."""
+    """NFQ iterations after each episode (tables 2 and 3; the paper has 1)."""
+    average: int = 1
+    """Iterates over which costs to go are averaged (the paper has 1)."""
+    reach: int = 1
+    """Steps for which training actions are kept up, and over which transitions reach (the paper has 1)."""
+    after: int | None = None
+    """Episodes by which a group of runs goes on once all have succeeded; by default to the last (tables 2 and 3)."""
+    group: int = 5
+    """Runs that advance together (tables 2 and 3): what is written at a time, and not done again after a stop."""
     tests: int = 1000
     """Test episodes."""
     refit: bool = True
@@ -72,8 +81,9 @@ def main(args: Args) -> dict[str, Any]:
     run = Run(args.out, args) if args.out else Run.new("nfq_tables", args, seed=args.seed)
     with run:
         started = time.process_time()
-        result = pole_table(args, run.folder / "rows.json") if args.table == 1 else growing_table(args)
-        result.update(paper=PAPER[args.table], runs=args.runs, cpu_seconds=round(time.process_time() - started, 1))
+        result = (pole_table if args.table == 1 else growing_table)(args, run.folder / "rows.json")
+        result.update(paper=PAPER[args.table], runs=args.runs)
+        result.setdefault("cpu_seconds", round(time.process_time() - started, 1))
         run.save_json(f"table{args.table}.json", result)
         draw(result, args.table, run.folder / "tables.png")
     for key, value in result.items():
@@ -83,7 +93,7 @@ def main(args: Args) -> dict[str, Any]:
 
 def settings(args: Args, **defaults: Any) -> NFQConfig:
     chosen = {name: getattr(args, name) for name in defaults if getattr(args, name) is not None}
-    return NFQConfig(hidden=args.hidden, refit=args.refit, **{**defaults, **chosen})
+    return NFQConfig(hidden=args.hidden, refit=args.refit, average=args.average, **{**defaults, **chosen})
 
 
 def pole_table(args: Args, store: Path) -> dict[str, Any]:
@@ -123,43 +133,43 @@ def pole_table(args: Args, store: Path) -> dict[str, Any]:
     return {"rows": rows, "steps_per_random_episode": rows[args.episodes[-1]]["transitions"] / args.episodes[-1]}
 
 
-def growing_table(args: Args) -> dict[str, Any]:
-    """Tables 2 and 3: after every greedy episode the data grow and the network is fitted again."""
+def growing_table(args: Args, store: Path) -> dict[str, Any]:
+    """Tables 2 and 3: after every greedy episode the data grow and the network is fitted again.
+
+    Groups of runs that stand in `store`, from a call with the same arguments that was interrupted, are not run again.
+    """
     task: Task = MountainCar() if args.table == 2 else CartPoleRegulator()
     length, steps = (50, 300) if args.table == 2 else (100, 3000)
+    plan = Growing(length, steps, args.max_episodes, args.iterations, args.reach, args.after)
     config = settings(args, gamma=0.98, epochs=300, hints=100)
-    nfq = NFQ(len(task.names), len(task.forces), config, members=args.runs, seed=args.seed)
-    rng = np.random.default_rng(args.seed)
-    if config.hints:
-        nfq.hint_states = task.goal_states(rng, config.hints)
     tests = task.start(np.random.default_rng(999), args.tests, test=True)
-    first: list[tuple[int, int] | None] = [None] * args.runs
-    best = np.full(args.runs, np.inf)
-    for episode in range(1, args.max_episodes + 1):
-        greedy_episodes(task, nfq, rng, length)
-        for _ in range(args.iterations):
-            nfq.iterate()
-        rows = np.arange(args.runs)
-        for some in (tests[:10], tests[:100], tests):  # a failure among few starts saves the trial of all
-            good, cost = trials(task, nfq, rows.tolist(), some, steps)
-            rows, cost = rows[good], cost[good]
-            if not len(rows):
-                break
-        for k, value in zip(rows, cost, strict=True):
-            first[k] = first[k] or (episode, nfq.sizes()[k])
-            best[k] = min(best[k], value)
-        if episode % 10 == 0:
-            done = sum(f is not None for f in first)
-            print(f"episode {episode}: {done} of {args.runs} runs have succeeded, best {best.min():.2f}", flush=True)
-    found = [f for f in first if f is not None]
+    groups: list[dict[str, Any]] = json.loads(store.read_text()) if store.is_file() else []
+    for begin in range(0, args.runs, args.group)[len(groups) :]:
+        started = time.process_time()
+        rng = np.random.default_rng([args.seed, begin])
+        members = min(args.group, args.runs - begin)
+        nfq = NFQ(len(task.names), len(task.forces), config, members=members, seed=int(rng.integers(2**31)))
+        if config.hints:
+            nfq.hint_states = task.goal_states(rng, config.hints)
+        runs = grow(task, nfq, rng, tests, plan)
+        groups.append({"runs": runs, "cpu_seconds": round(time.process_time() - started, 1)})
+        write_atomically(store, json.dumps(groups).encode())
+        print(
+            f"runs {begin} to {begin + members - 1}: " + ", ".join(f"{r['first']} {r['best']}" for r in runs),
+            flush=True,
+        )
+    runs = [run for group in groups for run in group["runs"]]
+    found = [run["first"] for run in runs if run["first"]]
+    best = [run["best"] for run in runs if run["best"] is not None]
     result = {
         "succeeded": len(found),
-        "first_success": first,
+        "first_success": [run["first"] for run in runs],
         "mean_episodes": float(np.mean([f[0] for f in found])) if found else None,
         "mean_cycles": float(np.mean([f[1] for f in found])) if found else None,
-        "best_policy": float(best.min()) if found else None,
-        "mean_best_policy": float(best[np.isfinite(best)].mean()) if found else None,
-        "best_policies": best.tolist(),
+        "best_policy": min(best, default=None),
+        "mean_best_policy": float(np.mean(best)) if best else None,
+        "best_policies": [run["best"] for run in runs],
+        "cpu_seconds": round(sum(group["cpu_seconds"] for group in groups), 1),
     }
     if isinstance(task, MountainCar):
         result["optimum"] = optimum(task, tests, steps)
