@@ -61,7 +61,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "pqn": {"reward_scale": 0.05, "scale": (1.0, 1.0, 10.0, 1.0)},
         "recurrent_fitted_q": {
-            "scale": (1.0, 1.0, 10.0, 1.0),
+            "scale": (3.0, 1.0, 20.0, 1.0),  # speeds are told from small differences
             "reward_scale": 0.01,
             "initial_value": 1.0,
             "refit_every": 400,
@@ -70,6 +70,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "batch": 16,
             "lambda_": 0.9,
             "target_rate": 0.05,
+            "gap": 0.8,
             **_CART_MIRROR,
         },
         "fitted_q": {"cost_scale": 0.0, "failure": 1.0, "gamma": 0.95},

@@ -16,7 +16,7 @@ from agents.learner import Learner
 from agents.mirror import Mirror, mirrored
 from agents.q_network import QNetwork, QState
 from agents.replay import SequenceReplay, Sequences
-from agents.returns import n_step_returns, rescale, td_errors, unrescale
+from agents.returns import n_step_returns, rescale, shortfalls, td_errors, unrescale
 from agents.rollout import Transition
 from agents.spaces import leaves
 
@@ -43,6 +43,10 @@ class RecurrentDQNConfig:
     """Dueling heads (Wang et al., 2016)."""
     double: bool = True
     """The online network chooses, the target network judges (van Hasselt et al., 2016)."""
+    gap: float = 0.0
+    """Share of what an action is worth less than the best that its target is lowered by, in [0, 1): the gap between
+    actions grows by 1 / (1 - gap), so that it stands out from the network's errors where single actions matter little
+    (advantage learning, Baird, 1999; Increasing the Action Gap, Bellemare et al., 2016)."""
     n_step: int = 5
     """Rewards per target."""
     gamma: float = 0.99
@@ -270,6 +274,7 @@ class RecurrentDQN(Learner):
             v_t = unrescale(v_t) if c.rescaling else v_t
             target, valid = n_step_returns(late.reward[:-1], discount_t, v_t, c.n_step, late.truncated[:-1])
             target = rescale(target) if c.rescaling else target
+            target = target - c.gap * shortfalls(judged[:-1], late.action[:-1])
         return td_errors(q[:-1], late.action[:-1], target), valid.float()
 
     def update(self, batch: Sequences) -> dict[str, float]:

@@ -13,7 +13,7 @@ from agents.mirror import with_image
 from agents.q_network import QNetwork
 from agents.recurrent_dqn import RecurrentDQN, RecurrentDQNConfig
 from agents.replay import Sequences
-from agents.returns import lambda_returns, td_errors
+from agents.returns import lambda_returns, shortfalls, td_errors
 from agents.spaces import leaves, rebuild
 from rnn.cell import map_state
 from rnn.gru import GRUCell
@@ -105,6 +105,7 @@ class RecurrentFittedQ(RecurrentDQN):
         if c.greedy_traces:
             share = share * (tape.action[1:] == best.squeeze(2))
         target, valid = lambda_returns(tape.reward[:-1], discount_t, v_t, share, tape.truncated[:-1])
+        target = target - c.gap * shortfalls(judged[:-1], tape.action[:-1])
         return target, valid.float(), starts
 
     def over_tape(self, network: QNetwork, tape: Sequences) -> tuple[Tensor, list[Tensor]]:

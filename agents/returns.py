@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["lambda_returns", "n_step_returns", "rescale", "td_errors", "unrescale"]
+__all__ = ["lambda_returns", "n_step_returns", "rescale", "shortfalls", "td_errors", "unrescale"]
 
 
 def n_step_returns(
@@ -82,6 +82,15 @@ def lambda_returns(
 def td_errors(q_tm1: Tensor, a_tm1: Tensor, target_tm1: Tensor) -> Tensor:
     """Targets minus the values of the actions taken: q_tm1 [..., A], a_tm1 [...] -> [...]."""
     return target_tm1 - q_tm1.gather(-1, a_tm1[..., None]).squeeze(-1)
+
+
+def shortfalls(q_tm1: Tensor, a_tm1: Tensor) -> Tensor:
+    """How much less the actions taken are worth than the best: q_tm1 [..., A], a_tm1 [...] -> [...], 0 or more.
+
+    >>> shortfalls(torch.tensor([[1.0, 4.0]]), torch.tensor([0])).tolist()
+    [3.0]
+    """
+    return q_tm1.amax(-1) - q_tm1.gather(-1, a_tm1[..., None]).squeeze(-1)
 
 
 def rescale(x: Tensor, eps: float = 1e-3) -> Tensor:

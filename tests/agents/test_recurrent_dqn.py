@@ -268,3 +268,12 @@ def test_worlds_explore_by_different_shares_which_begin_at_one():
     assert np.array_equal(agent.epsilon(), np.ones(8))
     agent.num_timesteps = 100
     assert np.allclose(agent.epsilon(), [0.4 ** (1 + k) for k in range(8)])
+
+
+@pytest.mark.parametrize("name", ["dqn", "fitted"])
+def test_a_gap_of_a_half_doubles_what_separates_the_actions_and_leaves_the_best(name):
+    at_once, more = functools.partial(Recall, 0), {"updates_per_step": 0.2} if name == "dqn" else {}
+    agent = AGENTS[name](worlds(at_once), seed=1, gap=0.5, **more).learn(1400)  # Q(worse) = 0 - 0.5 (1 - Q(worse)) = -1
+    cues = torch.tensor([[-1.0, 1.0], [1.0, 1.0]])
+    q = agent.scores(cues, agent.initial_state(2), torch.ones(2, dtype=torch.bool))
+    assert torch.allclose(q, 2 * torch.eye(2) - 1, atol=0.25)
