@@ -57,8 +57,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         "scripts/nfq_tables.py --table 2 --runs 20 --max-episodes 60 --gamma 0.98 --hints 100 --seed 7".split(),
     ),
     "table3": (
-        "NFQ table 3: cart-pole regulator, growing batch (two layers of 15 units, 6 iterations after an episode, training "
-        "actions kept up for 3 steps, the last 3 iterates averaged; the paper has 5, 1, 1 and 1)",
+        "NFQ table 3: cart-pole regulator, growing batch (two layers of 15 units, 6 iterations after an episode, "
+        "training actions kept up for 3 steps, the last 3 iterates averaged; the paper has 5, 1, 1 and 1)",
         "scripts/nfq_tables.py --table 3 --runs 5 --max-episodes 120 --after 15 --group 1 --seed 11".split()
         + "--hidden 15 15 --iterations 6 --average 3 --reach 3".split(),
     ),
