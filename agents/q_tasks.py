@@ -101,7 +101,17 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "gamma": 0.99,
         },
     },
-    "Acrobot-v1": {"recurrent_dqn": {"reward_scale": 0.05, "scale": (1.0, 1.0, 1.0, 1.0, 0.2, 0.1)}},
+    "Acrobot-v1": {
+        "recurrent_dqn": {
+            "reward_scale": 0.05,
+            "scale": (1.0, 1.0, 1.0, 1.0, 0.2, 0.1),
+            "n_step": 10,
+            "target_rate": 0.03,
+            "updates_per_step": 0.125,
+            "epsilon_steps": 8000,
+            "hold": 5,
+        }
+    },
     "LunarLander-v3": {"recurrent_dqn": {"reward_scale": 0.01, "target_rate": 0.02, "epsilon_steps": 30_000}},
     "Pendulum-v1": {
         "recurrent_dqn": {

@@ -111,7 +111,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "acrobot": (
         "Acrobot-v1, velocities hidden, with controls",
-        [*_HIDDEN, "--env", "Acrobot-v1", "--controls", *_ALL[1:]],
+        ["scripts/train_q.py", "--seeds", "300:305", "--hide", "velocity", "--env", "Acrobot-v1", "--steps", "16000"]
+        + ["--controls", "recurrent", "full_state", "memoryless", "trace", "--evaluate-every", "4000"],
     ),
 }
 
