@@ -103,7 +103,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     "mountain_car": (
         "MountainCar-v0, velocity hidden, with controls; a seed stops once two evaluations in a row reach -112",
         ["scripts/train_q.py", "--seeds", "300:305", "--hide", "velocity", "--env", "MountainCar-v0"]
-        + ["--steps", "24000", *_ALL, "--evaluate-every", "4000", "--stop-at", "-112"],
+        + ["--steps", "24000", "--evaluate-every", "4000", "--stop-at", "-112"]
+        + ["--controls", "recurrent", "full_state", "memoryless", "trace"],
     ),
     "lunar_lander": (
         "LunarLander-v3, velocities hidden, with controls (needs the extra `lander`)",
