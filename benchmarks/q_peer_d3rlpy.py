@@ -4,8 +4,8 @@
 
 Run by `q_peers.py` in a Python that has d3rlpy; the last line printed is the result as JSON. What d3rlpy names NFQ is
 DQN whose targets come from the current network: Adam on minibatches, no full-batch RProp, no refitting, no hint to
-goal (see its documentation). Network, batch and rate are those of its own learner's neighbours in `q_peers.py` as far
-as it stays finite with them; rewards are multiplied by 0.01, as in ours, because it has no target network to lean on.
+goal (see its documentation). Rate and batch are its defaults, the discount is that of our fitted Q; rewards are
+multiplied by 0.01. With a discount of 0.99 and a rate of 3e-4 its values grew without bound on seed 900.
 """
 
 from __future__ import annotations
