@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.drive_world import DriveWorlds, path
+from agents.drive_world import DriveWorlds, path, scatter
 from agents.planning import Planner
 from rnn.dynamics import DynamicsState, RecurrentDynamics, spread
+from sim.arena import get_world
 
-__all__ = ["Journey", "ModelPilot", "SimulatorPilot", "by_bearing", "travel"]
+__all__ = ["Journey", "ModelPilot", "SimulatorPilot", "by_bearing", "practise", "travel"]
 
 Array = NDArray[np.float64]
 Pilot = Callable[[DriveWorlds, Array, Array], Array]
@@ -64,7 +65,8 @@ def travel(
 def by_bearing(drive: float = 0.55, gain: float = 1.0) -> Pilot:
     """A rule without a model: turn towards the target in proportion to its bearing (rad), at a constant drive.
 
-    The bearing is averaged over half a second, as the trunk swings with every stroke. The drive of 0.55 swims at 4.
+    The bearing is averaged over half a second, as the trunk swings with every stroke. An action of 0.55 is a drive of
+    4, which swims, and -0.33 one of 2, which walks.
     """
     past: list[Array] = []
 
@@ -79,10 +81,46 @@ def by_bearing(drive: float = 0.55, gain: float = 1.0) -> Pilot:
     return pilot
 
 
-def closeness(position: Tensor, targets: Tensor) -> Tensor:
-    """What a plan is worth [N]: minus the distance to the target [N, 2] along the way [K, N, 2] and at its end, BL."""
-    distance = (position - targets).square().sum(-1).sqrt()
-    return -(distance.mean(0) + distance[-1])
+def practise(world: str, pilot: Pilot, num_worlds: int, steps: int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Readings [T + 1, B, D] and actions [T, B, 2] of animals that a pilot steers from one random place to the next.
+
+    A model is asked about the motions that plans ask for: where it errs in its favour plans go, and there it then
+    learns ("A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", Ross, Gordon &
+    Bagnell, 2011).
+    """
+    rng, worlds = np.random.default_rng(seed), DriveWorlds(num_worlds, world=world)
+    readings, actions = [worlds.start(*scatter(world, num_worlds, rng))], []
+    targets = np.full((num_worlds, 2), np.nan)
+    for _ in range(steps):
+        position = worlds.pose()[0]
+        distance = np.linalg.norm(targets - position, axis=1)
+        for row in np.flatnonzero(~(distance > 0.5)):  # there, or not yet sent anywhere
+            targets[row] = position[row] + rng.uniform(-3, 3, 2)
+            if world == "shore":
+                targets[row, 0] = get_world(world).waterline + rng.uniform(-1.5, 2.5)
+        actions.append(pilot(worlds, readings[-1], targets))
+        readings.append(worlds.step(actions[-1]))
+    return tuple(torch.as_tensor(np.array(part), dtype=torch.float32) for part in (readings, actions))  # type: ignore[return-value]
+
+
+TURNING = 1.0
+"""How far an animal gets while it turns by a radian, BL: what facing the wrong way costs. Of the order of its speed
+over its greatest turning rate: 0.6 BL/s and 40 deg/s in water, 0.25 BL/s and 10 deg/s on land."""
+
+
+def closeness(position: Tensor, heading: Tensor, targets: Tensor) -> Tensor:
+    """What a plan is worth [N]: minus the distance still to go along the way [K, N, 2] and at its end, BL.
+
+    To go are the distance to the target [N, 2], and at the end also the turn [K, N] that is left to face it, times
+    `TURNING`, for the direction of the last half second, as the trunk swings with every stroke. Without it a target
+    behind is nearest while the animal stays where it is. Within 1 BL facing matters less and less.
+    """
+    way = targets - position
+    distance = way.square().sum(-1).sqrt()
+    angle = torch.atan2(way[..., 1], way[..., 0]) - heading
+    recent = slice(-min(5, len(angle)), None)
+    left = torch.atan2(angle[recent].sin().mean(0), angle[recent].cos().mean(0)).abs()
+    return -(distance.mean(0) + distance[-1] + TURNING * left * distance[-1].clamp(max=1.0))
 
 
 class _Pilot:
@@ -152,7 +190,7 @@ class ModelPilot(_Pilot):
                 state, reading = self.model.step(state, action)
                 readings.append(reading)
         position, heading, targets = (x.repeat_interleave(P, 0) for x in (self.position, self.heading, self.targets))
-        return closeness(path(torch.stack(readings), position, heading)[0], targets).reshape(B, P)
+        return closeness(*path(torch.stack(readings), position, heading), targets).reshape(B, P)
 
 
 class SimulatorPilot(_Pilot):
@@ -170,10 +208,12 @@ class SimulatorPilot(_Pilot):
         worth = torch.empty(B, P)
         for row in range(B):
             self.copies.become(start, row)
-            position = []
+            position, heading = [], []
             for action in actions[:, row].unbind(0):
                 for _ in range(self.every):
                     self.copies.step(action.numpy())
-                    position.append(torch.as_tensor(self.copies.pose()[0], dtype=torch.float32))
-            worth[row] = closeness(torch.stack(position), self.targets[row].expand(P, 2))
+                    pose = self.copies.pose()
+                    position.append(torch.as_tensor(pose[0], dtype=torch.float32))
+                    heading.append(torch.as_tensor(pose[1], dtype=torch.float32))
+            worth[row] = closeness(torch.stack(position), torch.stack(heading), self.targets[row].expand(P, 2))
         return worth

@@ -17,7 +17,7 @@ from sim.arena import get_world
 from sim.salamander import Salamander
 from sim.salamander_tasks import GRAVITY
 
-__all__ = ["READINGS", "DriveWorlds", "RandomDrives", "drives_of", "log", "path"]
+__all__ = ["READINGS", "SUBMERGED", "DriveWorlds", "RandomDrives", "drives_of", "log", "path", "scatter"]
 
 Array = NDArray[np.float64]
 
@@ -30,6 +30,8 @@ READINGS = (
 )
 """Joint angles (rad), the vertical in the trunk's frame, force on each foot (body weights), submerged part of each
 axial link, and the displacement since the last reading in the trunk's frame at that time (BL, BL, rad)."""
+SUBMERGED = [k for k, name in enumerate(READINGS) if name.startswith("submerged")]
+"""Readings of how deep the animal is in the water."""
 
 
 def drives_of(actions: ArrayLike) -> tuple[Array, Array]:
@@ -172,14 +174,19 @@ class RandomDrives:
         return self.now.copy()
 
 
+def scatter(world: str, num_worlds: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Positions [B, 2] (BL) and headings [B] to begin with, any way round; on a shore from land and from water."""
+    x = np.zeros(num_worlds)
+    if world == "shore":
+        x += get_world(world).waterline + rng.uniform(-1.5, 3.0, num_worlds)
+    return np.stack([x, np.zeros(num_worlds)], 1), rng.uniform(-np.pi, np.pi, num_worlds)
+
+
 def log(world: str, num_worlds: int, steps: int, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Readings [T + 1, B, D] and actions [T, B, 2] under random drives; on a shore, from land and from water."""
+    """Readings [T + 1, B, D] and actions [T, B, 2] under random drives."""
     rng = np.random.default_rng(seed)
     worlds, drives = DriveWorlds(num_worlds, world=world), RandomDrives(num_worlds, rng)
-    edge = get_world(world).waterline if world == "shore" else 0.0
-    x = edge + rng.uniform(-1.5, 3.0, num_worlds) if world == "shore" else np.zeros(num_worlds)
-    readings = [worlds.start(np.stack([x, np.zeros(num_worlds)], 1), rng.uniform(-np.pi, np.pi, num_worlds))]
-    actions = []
+    readings, actions = [worlds.start(*scatter(world, num_worlds, rng))], []
     for _ in range(steps):
         actions.append(drives())
         readings.append(worlds.step(actions[-1]))

@@ -1,9 +1,9 @@
 """What a model learned from the animal's motion foresees, and where plans in it lead.
 
-    python -m benchmarks.salamander_world --seeds 10
+    python -m benchmarks.salamander_world --seeds 20 21 22 --ceilings 20
 
 Runs `scripts/salamander_world.py` per seed and writes `benchmarks/results/salamander_world.json` and `.md` after every
-seed; seeds already there are not repeated. About 3 CPU-minutes per seed.
+journey; seeds that are complete are not repeated. 5 to 8 CPU-minutes per seed, and as many again for a ceiling.
 """
 
 from __future__ import annotations
@@ -28,16 +28,14 @@ from scripts import salamander_world
 
 @dataclass
 class Args:
-    seeds: list[int] = field(default_factory=lambda: [10])
+    seeds: list[int] = field(default_factory=lambda: [20, 21, 22])
     """Of data, model, places and plans."""
-    animals: int = 8
+    ceilings: list[int] = field(default_factory=lambda: [20])
+    """Seeds for which the simulator plans too, to two targets in the pool and to one elsewhere."""
+    animals: int = 12
     """Logged in each world."""
     seconds: float = 20.0
     """Logged from each."""
-    gradient_steps: int = 1500
-    """Of the model."""
-    ceiling: int = 0
-    """Targets for which the simulator plans too."""
     out: Path = Path("benchmarks/results")
     """Where the tables go."""
 
@@ -63,20 +61,43 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
     lines += [
         "",
         "Journeys to targets (within 0.5 BL of the centre of mass): pool and land 3 BL away all around, shore from the",
-        "water to 0.8 BL up the beach. `bearing` turns towards the target at a drive that swims, without any model.",
+        "water to 0.8 BL up the beach; ended after 20 s in the pool, 40 s elsewhere. `model` plans in the model,",
+        "`simulator` in copies of the very world (its first targets only; fewer candidates), `swimming` and `walking`",
+        "turn towards the target at a drive that swims, and one that walks, without any model. Time and distance are",
+        "medians over journeys, those that did not arrive being the longest.",
         "",
-        "| world | pilot | arrived | median time, s | least distance, BL | body under water at end | CPU-s |",
+        "| world | pilot | arrived | time, s | least distance, BL | body under water at end | CPU-s per journey |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in (row for run in runs for row in run["journeys"]):
-        when = "-" if row["median_seconds"] is None else f"{row['median_seconds']:.1f}"
-        lines.append(
-            f"| {row['world']} | {row['pilot']} | {row['arrived']} of {row['targets']} | {when} "
-            f"| {row['least_distance_BL']:.2f} | {row['under_water_at_end']:.2f} | {row['cpu_seconds']:.0f} |"
-        )
+    journeys = [row for run in runs for row in run["journeys"]]
+    for world in dict.fromkeys(row["world"] for row in journeys):
+        for pilot in dict.fromkeys(row["pilot"] for row in journeys if row["world"] == world):
+            some = [row for row in journeys if (row["world"], row["pilot"]) == (world, pilot)]
+            targets, arrived = (sum(row[name] for row in some) for name in ("targets", "arrived"))
+            middle = np.median([np.inf if s is None else s for row in some for s in row["seconds"]])
+            least = np.mean([row["least_distance_BL"] for row in some])
+            wet, cpu = (np.mean([row[name] for row in some]) for name in ("under_water_at_end", "cpu_seconds"))
+            lines.append(
+                f"| {world} | {pilot} | {arrived} of {targets} | {f'{middle:.1f}' if np.isfinite(middle) else '-'} "
+                f"| {least:.2f} | {wet:.2f} | {cpu * len(some) / targets:.0f} |"
+            )
+    pairs = same_targets(journeys)
+    if pairs:
+        lines += ["", "Seconds to the same targets, by the model's plans and by the simulator's: " + pairs + "."]
     if any(run.get("partial") for run in runs):
         lines += ["", "A run was stopped before its last journeys; run the command again to have them."]
     write_atomically(out / "salamander_world.md", ("\n".join(lines) + "\n").encode())
+
+
+def same_targets(journeys: list[dict[str, Any]]) -> str:
+    """What both planners needed for the targets that both were given."""
+    pairs = []
+    for ceiling in (row for row in journeys if row["pilot"] == "simulator"):
+        ours = [row for row in journeys if row["pilot"] == "model" and row["world"] == ceiling["world"]]
+        ours = [row for row in ours if row["seed"] == ceiling["seed"]]
+        for mine, theirs in zip(ours[0]["seconds"], ceiling["seconds"], strict=False):
+            pairs.append(f"{ceiling['world']} {mine or '-'} and {theirs or '-'}")
+    return ", ".join(pairs)
 
 
 def main(args: Args) -> list[dict[str, Any]]:
@@ -85,12 +106,20 @@ def main(args: Args) -> list[dict[str, Any]]:
     for seed in args.seeds:
         if any(run["seed"] == seed and not run.get("partial") for run in runs):
             continue
-        runs = [run for run in runs if run["seed"] != seed]
-        settings = {name: getattr(args, name) for name in ("animals", "seconds", "gradient_steps", "ceiling")}
+        others = [run for run in runs if run["seed"] != seed]
+        settings = {"animals": args.animals, "seconds": args.seconds, "ceiling": 2 * (seed in args.ceilings)}
+
+        def report(found: dict[str, Any], others=others, seed=seed, settings=settings, **more: Any) -> None:  # type: ignore[no-untyped-def]
+            journeys = [{**row, "seed": seed} for row in found["journeys"]]
+            write([*others, {"seed": seed, **settings, **found, "journeys": journeys, **more}], args.out)
+
         with tempfile.TemporaryDirectory() as folder:
-            found = salamander_world.main(salamander_world.Args(seed=seed, out=Path(folder), **settings))
-        runs.append({"seed": seed, **settings, **found})
-        write(runs, args.out)
+            out = Path(folder)
+            found = salamander_world.main(
+                salamander_world.Args(seed=seed, out=out, **settings), lambda now: report(now, partial=True)
+            )
+        report(found)
+        runs = json.loads(path.read_text())["runs"]
     return runs
 
 

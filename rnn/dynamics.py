@@ -77,6 +77,7 @@ class RecurrentDynamics(nn.Module):
         layers: units of SiLU layers between cell and prediction.
         bounded: keep predictions within the range of the training data, which is where stops and saturating sensors
             are: a reading at its bound then asks only that the model does not predict less.
+        sums: readings that are increments (a displacement, a turn): in open loop what they add up to counts too.
         body: what the model is of (an environment's id, a body's name); asked about another, it refuses.
 
     >>> model = RecurrentDynamics(3, 1, cell="gru", hidden=8)
@@ -93,10 +94,12 @@ class RecurrentDynamics(nn.Module):
         hidden: int = 64,
         layers: Sequence[int] = (),
         bounded: bool = False,
+        sums: Sequence[int] = (),
         body: str = "",
         **kw: Any,
     ):
         super().__init__()
+        self.sums = list(sums)
         self.obs_size, self.action_size, self.body = obs_size, action_size, body
         self.cell = cell if isinstance(cell, Cell) else make_cell(cell, obs_size + action_size, hidden, **kw)
         self.obs_scale, self.action_scale = Standardiser(obs_size), Standardiser(action_size)
@@ -173,9 +176,13 @@ class RecurrentDynamics(nn.Module):
         return torch.where(after <= self.low, error.clamp(min=0.0), error).square().mean()
 
     def loss(self, obs: Tensor, actions: Tensor, warmup: int) -> Tensor:
-        """Squared error of the open loop in units of each reading's deviation; obs [T + 1, B, D], actions [T, B, A]."""
-        predicted = self.simulate(obs[:warmup], actions)
-        return ((predicted - obs[warmup:]) / self.obs_scale.std).square().mean()
+        """Squared error of the open loop in units of each reading's deviation; obs [T + 1, B, D], actions [T, B, A].
+
+        The running sums of the increments `sums` count as further readings, in the same units: an error that stays
+        small in every step but always has one sign leads far astray.
+        """
+        error = (self.simulate(obs[:warmup], actions) - obs[warmup:]) / self.obs_scale.std
+        return torch.cat([error, error[..., self.sums].cumsum(0)], -1).square().mean()
 
 
 def fit(

@@ -3,10 +3,12 @@
     python -m scripts.salamander_world --out runs/salamander_world
     python -m scripts.salamander_world --ceiling 2 --out runs/salamander_world     # the simulator in the model's place
 
-Logs animals under random drives in pool, land and shore; fits one recurrent model to all; predicts joint angles and
-displacement for 2 s open loop on held-out runs, beside the last value and a linear model; then plans drives in it to
-reach targets 3 body lengths away in all directions, and to get from the water to a place on land. `prediction.csv`
-and `journeys.csv` hold the figures, `track.png` shows the ways. About 3 CPU-minutes.
+Logs animals under random drives in pool, land and shore, and then under plans in the model of what was logged so far;
+fits one model to all; predicts joint angles and displacement for 2 s open loop on held-out runs under random drives,
+beside the last value and a linear model; then plans drives in it to reach targets 3 body lengths away in all
+directions, and to get from the water to a place on land. Two rules without a model turn towards the target, one at a
+drive that swims and one at a drive that walks. `prediction.csv` and `journeys.csv` hold the figures, `track_WORLD.png`
+shows the ways. About 6 CPU-minutes.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import csv
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,72 +30,106 @@ import torch
 import tyro
 from torch import Tensor
 
-from agents.drive_planning import Journey, ModelPilot, SimulatorPilot, by_bearing, travel
-from agents.drive_world import READINGS, DriveWorlds, log, path
+from agents.drive_planning import Journey, ModelPilot, SimulatorPilot, by_bearing, practise, travel
+from agents.drive_world import READINGS, SUBMERGED, DriveWorlds, log, path
 from agents.runs import Run
 from rnn.arx import least_squares
 from rnn.checkpoint import save_checkpoint
 from rnn.dynamics import RecurrentDynamics, fit
+from rnn.scheduled import ScheduledDynamics
 from sim.arena import get_world
 
 WORLDS = ("pool", "land", "shore")
 WARMUP, AHEAD = 10, 20  # readings of 0.1 s: 1 s measured, 2 s predicted
-ANGLES, TRAVEL = slice(0, 24), slice(len(READINGS) - 3, len(READINGS))
+ANGLES = slice(0, 24)
+SWIM, WALK = 0.55, -0.33
+"""Actions whose mean drives, 4.0 and 2.0, swim and walk."""
 
 
 @dataclass
 class Args:
     cell: str = "gru"
     """Cell of the model."""
-    hidden: int = 128
+    hidden: int = 64
     """Its units."""
-    animals: int = 8
-    """Animals logged in each of the three worlds; half as many are held out."""
-    seconds: float = 30.0
+    animals: int = 12
+    """Animals logged in each of the three worlds under random drives; a third as many are held out."""
+    seconds: float = 20.0
     """Logged from each."""
-    gradient_steps: int = 600
-    """Of the model."""
+    practice: int = 2
+    """Rounds in which half as many animals in each world follow plans in the model so far."""
+    one_step: int = 400
+    """Gradient steps of the model one step ahead, after its linear part was fitted at once."""
+    gradient_steps: int = 150
+    """And in open loop."""
     targets: int = 6
     """Targets in the pool; half as many on land and on the shore."""
     ceiling: int = 0
-    """Targets in the pool for which the simulator plans too (about 30 CPU-seconds each)."""
+    """Targets in the pool for which the simulator plans too, half as many elsewhere (1 to 3 CPU-minutes each)."""
+    patience: float = 40.0
+    """Seconds after which a journey ends on land and on the shore; half as many in the pool."""
     seed: int = 0
     """Of everything."""
     out: Path = Path("runs/salamander_world")
     """Run folder."""
 
 
-def main(args: Args) -> dict[str, Any]:
+def main(args: Args, report: Callable[[dict[str, Any]], None] = lambda found: None) -> dict[str, Any]:
+    """All of it; `report` is called with what was found so far whenever there is more."""
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     with Run(args.out, args) as run:
         steps = round(10 * args.seconds)
-        obs, actions = gather(args.animals, steps, 100 * args.seed)
-        held = gather(max(1, args.animals // 2), steps, 100 * args.seed + 50)
+        data = gather(args.animals, steps, 1000 * args.seed)
+        held = gather(max(1, args.animals // 3), steps, 1000 * args.seed + 500)
+        for k in range(args.practice):
+            model = build(args)
+            model.fit_scales(*data)
+            data = join(data, *(drill(args, model, world, steps, 100 + 10 * k + n) for n, world in enumerate(WORLDS)))
         began = time.process_time()
-        model = RecurrentDynamics(len(READINGS), 2, cell=args.cell, hidden=args.hidden, body="newt under drives")
-        n = args.gradient_steps
-        fit(model, obs, actions, warmup=WARMUP, stages={5: n // 3, AHEAD: n - n // 3}, seed=args.seed)
-        spent = time.process_time() - began
+        model, n = build(args), args.gradient_steps
+        fit(model, *data, warmup=WARMUP, one_step=args.one_step, stages={10: n // 2, AHEAD: n - n // 2}, seed=args.seed)
+        found: dict[str, Any] = {"transitions": data[1].shape[0] * data[1].shape[1], "journeys": []}
+        found["fit_cpu_seconds"] = round(time.process_time() - began, 1)
         about = {"kind": "dynamics", "cell": args.cell, "hidden": args.hidden, "body": model.body}
         save_checkpoint(args.out / "checkpoints" / "model.safetensors", model.state_dict(), about)
-        prediction = predict({args.cell: model}, (obs, actions), held)
-        print(*prediction, f"fitted in {spent:.0f} CPU-s", sep="\n", flush=True)
-        write(args.out / "prediction.csv", prediction)
-        journeys = []
-        for world in WORLDS:
-            journeys += steer(args, model, world)
-            write(args.out / "journeys.csv", journeys)
-        run.save_json(
-            "metrics.json", {"prediction": prediction, "journeys": journeys, "fit_cpu_seconds": round(spent, 1)}
-        )
-    return {"prediction": prediction, "journeys": journeys}
+        found["prediction"] = predict({f"scheduled, {args.cell}": model}, data, held)
+        write(args.out / "prediction.csv", found["prediction"])
+        print(*found["prediction"], {k: v for k, v in found.items() if k not in ("prediction", "journeys")}, sep="\n")
+        ways: dict[str, dict[str, Journey]] = {world: {} for world in WORLDS}
+        for name, world in [(n, w) for n in ("model", "swimming", "walking", "simulator") for w in WORLDS]:
+            if (name != "simulator" or args.ceiling) and (name, world) != ("walking", "pool"):
+                found["journeys"].append(steer(args, model, world, name, ways[world]))
+                print(found["journeys"][-1], flush=True)
+                write(args.out / "journeys.csv", found["journeys"])
+                report(found)
+        run.save_json("metrics.json", found)
+    return found
+
+
+def build(args: Args) -> ScheduledDynamics:
+    """The model, with nothing learned yet."""
+    settings = {"cell": args.cell, "hidden": args.hidden, "body": "newt under drives"}
+    increments = range(len(READINGS) - 3, len(READINGS))
+    return ScheduledDynamics(
+        len(READINGS), 2, lags=2, knots=(7, 0), context=SUBMERGED, sums=increments, pace=0.03, **settings
+    )
+
+
+def join(*parts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Logs side by side."""
+    return torch.cat([part[0] for part in parts], 1), torch.cat([part[1] for part in parts], 1)
 
 
 def gather(animals: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
     """Readings and actions of all three worlds side by side, [T + 1, 3 B, D] and [T, 3 B, 2]."""
-    parts = [log(world, animals, steps, seed=seed + k) for k, world in enumerate(WORLDS)]
-    return torch.cat([part[0] for part in parts], 1), torch.cat([part[1] for part in parts], 1)
+    return join(*(log(world, animals, steps, seed=seed + k) for k, world in enumerate(WORLDS)))
+
+
+def drill(args: Args, model: RecurrentDynamics, world: str, steps: int, k: int) -> tuple[Tensor, Tensor]:
+    """Readings and actions of animals that follow plans in the model so far."""
+    seed = 1000 * args.seed + k
+    return practise(world, ModelPilot(model, seed=seed), max(1, args.animals // 2), steps, seed=seed)
 
 
 @torch.no_grad()
@@ -137,26 +173,25 @@ def predict(
     return rows
 
 
-def steer(args: Args, model: RecurrentDynamics, world: str) -> list[dict[str, Any]]:
-    """Journeys in one world by the model's plans, by the bearing alone, and by the simulator's plans where asked."""
+def steer(args: Args, model: RecurrentDynamics, world: str, pilot: str, ways: dict[str, Journey]) -> dict[str, Any]:
+    """Journeys in one world under one pilot, drawn beside those that others made."""
     count = args.targets if world == "pool" else max(1, args.targets // 2)
     start, heading, targets = places(world, count, np.random.default_rng(1000 + args.seed))
-    limit = {"pool": 20.0, "land": 40.0, "shore": 40.0}[world]
-    pilots: dict[str, Any] = {"model": (ModelPilot(model, seed=args.seed), count), "bearing": (by_bearing(), count)}
-    if world == "pool" and args.ceiling:
-        few = {"candidates": 16, "elites": 4, "iterations": 2, "pieces": 4}
-        pilots["simulator"] = (SimulatorPilot(world, seed=args.seed, **few), min(args.ceiling, count))
-    rows, ways = [], {}
-    for name, (pilot, some) in pilots.items():
-        worlds = DriveWorlds(some, world=world)
-        readings = worlds.start(start[:some], heading[:some])
-        began = time.process_time()
-        journey = travel(worlds, readings, targets[:some], pilot, limit)
-        ways[name] = journey
-        rows.append(summary(world, name, journey, time.process_time() - began))
-        print(rows[-1], flush=True)
+    some = min(count, args.ceiling if world == "pool" else max(1, args.ceiling // 2)) if pilot == "simulator" else count
+    few = {"candidates": 12, "elites": 3, "iterations": 2, "every": 10, "pieces": 3}
+    pilots: dict[str, Callable[[], Any]] = {
+        "model": lambda: ModelPilot(model, seed=args.seed),
+        "swimming": lambda: by_bearing(SWIM),
+        "walking": lambda: by_bearing(WALK),
+        "simulator": lambda: SimulatorPilot(world, seed=args.seed, **few),
+    }
+    worlds = DriveWorlds(some, world=world)
+    readings = worlds.start(start[:some], heading[:some])
+    began = time.process_time()
+    limit = args.patience / 2 if world == "pool" else args.patience
+    ways[pilot] = travel(worlds, readings, targets[:some], pilots[pilot](), limit)
     draw(args.out / f"track_{world}.png", world, targets, ways)
-    return rows
+    return summary(world, pilot, ways[pilot], time.process_time() - began)
 
 
 def places(world: str, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -179,13 +214,14 @@ def places(world: str, count: int, rng: np.random.Generator) -> tuple[np.ndarray
 def summary(world: str, pilot: str, journey: Journey, cpu: float) -> dict[str, Any]:
     """One row: how many arrived, when, and on the shore, how much of the body is still under water."""
     arrived = np.isfinite(journey.seconds)
-    wet = journey.readings[-1][:, [name.startswith("submerged") for name in READINGS]].mean(1)
+    wet = journey.readings[-1][:, SUBMERGED].mean(1)
     return {
         "world": world,
         "pilot": pilot,
         "targets": len(arrived),
         "arrived": int(arrived.sum()),
         "median_seconds": round(float(np.median(journey.seconds)), 1) if arrived.mean() > 0.5 else None,
+        "seconds": [round(float(s), 1) if np.isfinite(s) else None for s in journey.seconds],
         "least_distance_BL": round(float(np.median(journey.least)), 2),
         "under_water_at_end": round(float(wet.mean()), 2),
         "cpu_seconds": round(cpu, 1),
@@ -199,7 +235,8 @@ def draw(file: Path, world: str, targets: np.ndarray, ways: dict[str, Journey]) 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(ways), figsize=(4 * len(ways), 4), squeeze=False, layout="constrained")
+    kind = {"squeeze": False, "layout": "constrained", "sharex": True, "sharey": True}
+    figure, axes = plt.subplots(1, len(ways), figsize=(4 * len(ways), 4), **kind)
     for axis, (name, journey) in zip(axes[0], ways.items(), strict=True):
         for k in range(journey.track.shape[1]):
             axis.plot(journey.track[:, k, 0], journey.track[:, k, 1], color=f"C{k}")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.drive_planning import ModelPilot, by_bearing, closeness, travel
-from agents.drive_world import READINGS, DriveWorlds, RandomDrives, drives_of, log, path
+from agents.drive_planning import TURNING, ModelPilot, by_bearing, closeness, practise, travel
+from agents.drive_world import READINGS, DriveWorlds, RandomDrives, drives_of, log, path, scatter
 from rnn.dynamics import DynamicsState
 
 
@@ -61,10 +61,39 @@ def test_a_pilot_reaches_targets_behind_and_beside(pilot):
     assert (journey.seconds >= np.linalg.norm(TARGETS, axis=1) - 0.5).all()
 
 
-def test_a_plan_is_worth_less_the_farther_it_ends():
+def test_a_plan_is_worth_less_the_farther_it_ends_and_the_more_it_has_to_turn():
     targets = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     track = torch.tensor([[[0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [-1.0, 0.0]]])
-    assert closeness(track, targets).tolist() == [-(0.5 + 0.0), -(1.5 + 2.0)]
+    straight = torch.zeros(2, 2)
+    assert closeness(track, straight, targets).tolist() == [-(0.5 + 0.0), -(1.5 + 2.0)]
+    # Far away, facing sideways costs as much as pi/2 of `TURNING`; at the target facing does not matter.
+    sideways = closeness(track, straight + torch.pi / 2, targets) - closeness(track, straight, targets)
+    torch.testing.assert_close(sideways, torch.tensor([0.0, -TURNING * torch.pi / 2]))
+    # A trunk that swings about the right direction faces it.
+    swing = torch.tensor([0.2, 0.0, -0.2, 0.0, 0.2, -0.2])[:, None].expand(6, 2)
+    still = torch.tensor([[-1.0, 0.0], [-1.0, 0.0]]).expand(6, 2, 2)
+    torch.testing.assert_close(
+        closeness(still, swing, targets), closeness(still, 0 * swing, targets), atol=0.05, rtol=0.0
+    )
+
+
+@pytest.mark.parametrize("world", ["land", "shore"])
+def test_practice_goes_from_place_to_place_and_is_logged_as_it_was_driven(world):
+    asked = []
+
+    def pilot(worlds, readings, targets):
+        asked.append(targets.copy())
+        return np.tile([0.5, 0.1 * len(asked)], (2, 1))
+
+    obs, actions = practise(world, pilot, 2, 3, seed=4)
+    assert obs.shape == (4, 2, len(READINGS)) and actions.shape == (3, 2, 2)
+    torch.testing.assert_close(actions[:, 0, 1], torch.tensor([0.1, 0.2, 0.3]))
+    assert np.isfinite(asked[0]).all() and (asked[0] == asked[2]).all()  # far away: not reached in 0.3 s
+    # Under the same actions from the same start, the same motion.
+    worlds = DriveWorlds(2, world=world)
+    worlds.start(*scatter(world, 2, np.random.default_rng(4)))
+    again = [worlds.step(action) for action in actions.double().numpy()]
+    torch.testing.assert_close(obs[1:].double(), torch.as_tensor(np.array(again)), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("world", ["pool", "shore"])
