@@ -198,6 +198,8 @@ class GaitController:
 
     def __init__(self, gait: OscillatorGait, values: Mapping[str, np.ndarray]):
         self.gait = gait
+        self.numbers = dict(values)
+        self.listens = "feedback" in values
         self.cell = PhaseCell(gait.joints, (), profile=chain_profile(1.0, 0.25), dt=gait.dt, substeps=8)
         self.values = {name: torch.as_tensor(value, dtype=torch.float32) for name, value in values.items()}
         groups = self.cell.groups()
@@ -218,7 +220,10 @@ class GaitController:
         return self.replaced.get(name, value)
 
     def initial_state(self, batch: int) -> Any:
-        """Phases that the lags ask for, and full amplitude."""
+        """Phases that the lags ask for, and full amplitude; phases alone [B, K] of oscillators that hear nothing."""
+        if not self.listens:
+            lag = np.cumsum(self.numbers["lag"], 1)
+            return np.broadcast_to(np.concatenate([0 * lag[:, :1], -lag], 1), (batch, self.gait.joints)).copy()
         lag = torch.cat([torch.zeros(len(self.values["lag"]), 1), self.values["lag"].cumsum(1)], 1)
         phase = torch.cat([-lag, math.pi - lag], 1)
         phase = torch.remainder(phase + math.pi, 2 * math.pi) - math.pi
@@ -227,19 +232,26 @@ class GaitController:
             phase=phase.expand(batch, -1).clone(), amplitude=self.replaced["target"].expand(batch, -1)
         )
 
-    @torch.inference_mode()
     def act(self, obs: Any, state: Any, *, step: int, first: np.ndarray) -> tuple[np.ndarray, Any]:
-        gait, obs = self.gait, np.asarray(obs)
-        q = torch.as_tensor(obs[:, gait.angles], dtype=torch.float32)
-        speed = torch.as_tensor(obs[:, gait.velocities], dtype=torch.float32)
-        pull = self.values["feedback"] * q if "feedback" in self.values else torch.zeros_like(q)
+        gait, obs, values = self.gait, np.asarray(obs), self.numbers
+        q, speed = obs[:, gait.angles], obs[:, gait.velocities]
+        target, state = self._listen(q, state) if self.listens else self._beat(state)
+        if gait.heading is not None:
+            target = target + values["steer"] * obs[:, [gait.heading]]
+        return np.clip(values["stiffness"] * (target - q) - values["damping"] * speed, -1, 1), state
+
+    def _beat(self, phase: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Targets [B, K] of oscillators that hear nothing: they start locked and stay so, at one frequency."""
+        phase = phase + 2 * math.pi * self.gait.dt * self.numbers["frequency"]
+        return self.numbers["amplitude"] * np.cos(phase), phase
+
+    @torch.inference_mode()
+    def _listen(self, q: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+        """Targets [B, K] of oscillators that feel their joints."""
+        pull = self.values["feedback"] * torch.as_tensor(q, dtype=torch.float32)
         x = torch.cat([torch.ones(len(q), 4), pull, -pull], 1)
         y, state = self.cell(x, state, self._tap)
-        target = y[:, : gait.joints] - y[:, gait.joints :]
-        if gait.heading is not None:
-            target = target + self.values["steer"] * torch.as_tensor(obs[:, [gait.heading]], dtype=torch.float32)
-        torque = self.values["stiffness"] * (target - q) - self.values["damping"] * speed
-        return torque.clamp(-1, 1).numpy(), state
+        return (y[:, : self.gait.joints] - y[:, self.gait.joints :]).numpy(), state
 
 
 def gait_returns(gait: OscillatorGait, env: Any, unit: np.ndarray, steps: int, *, seed: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """What noisy, late sensors cost oscillators that listen to them, and one that hardly does: Gymnasium's Swimmer-v5.
 
     python -m benchmarks.swimmer --seeds 20 21 22 23 24
-    python -m benchmarks.swimmer --conditions undisturbed --controllers feedback --starts random --short 10 --long 28
+    python -m benchmarks.swimmer --seeds 30 31 32 33 34 --conditions undisturbed --controllers steered --starts random \
+        --short 16 --long 24
 
 The first evolves controllers with sensor noise of 0.1 and 5 steps (0.2 s) of delay, and judges each on unseen episodes
 with them and without; the second, what is learned from random starts. Writes `benchmarks/results/swimmer.json` and

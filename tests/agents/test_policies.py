@@ -136,6 +136,30 @@ def test_gaits_side_by_side_swim_as_they_do_alone_and_a_wave_to_the_tail_swims_f
     assert same[0] == pytest.approx(both[0], abs=1e-3)
 
 
+def test_oscillators_that_hear_nothing_beat_as_those_that_listen_to_nothing_said():
+    """In closed form or stepped, the same torques, whatever the gait."""
+    rng = np.random.default_rng(0)
+    deaf = OscillatorGait(3, 0.04, angles=(1, 2, 3), velocities=(4, 5, 6), heading=0, feedback=False)
+    keen = OscillatorGait(3, 0.04, angles=(1, 2, 3), velocities=(4, 5, 6), heading=0)
+    numbers = [dict(zip(deaf.space.ranges, parts, strict=True)) for parts in _draws(rng, deaf.space, 4)]
+    controllers = [
+        gait.controller(np.stack([gait.space.encode({**n, **more}) for n in numbers]))
+        for gait, more in ((deaf, {}), (keen, {"feedback": 0.0}))
+    ]
+    states = [controller.initial_state(4) for controller in controllers]
+    for t in range(200):
+        obs, torques = 0.3 * rng.normal(size=(4, 7)), []
+        for k, controller in enumerate(controllers):
+            torque, states[k] = controller.act(obs, states[k], step=t, first=np.full(4, t == 0))
+            torques.append(torque)
+        np.testing.assert_allclose(*torques, atol=2e-3)
+
+
+def _draws(rng, space, count):
+    for unit in rng.random((count, space.size)):
+        yield [value[0] for value in space.decode(unit[None]).values()]
+
+
 def test_evolution_ranks_nan_last():
     found = evolve(lambda x: np.where(x[:, 0] > 0.5, np.nan, x[:, 0]), np.zeros(2), generations=15, population=8)
     assert 0 < found.best_score <= 0.5

@@ -67,7 +67,7 @@ def test_the_plain_oscillator_does_not_feel_its_heading_and_the_other_does():
     for name, gait in evolve_swimmer.GAITS.items():
         controller = gait.controller(np.tile(gait.space.encode(gentle), (2, 1)))
         torque, _ = controller.act(obs, controller.initial_state(2), step=0, first=np.ones(2, bool))
-        assert np.array_equal(torque[0], torque[1]) == (name == "oscillator")
+        assert np.array_equal(torque[0], torque[1]) == (name == "oscillator"), name
 
 
 def test_a_calm_gait_costs_nothing_and_swaying_turning_and_haste_do():
