@@ -3,9 +3,9 @@
     python -m scripts.evolve_swimmer --seeds 0 1 2 3 4 --out runs/swimmer
 
 About 40 CPU-seconds per seed; half of that for oscillators that hear nothing (`--controller steered --start random
---short 16 --long 24` swims from any start). The start is stated (amplitude 0.8 rad, 1 Hz, lag 1.5 rad) or random: then 64 draws from
-the ranges of all numbers are screened for 150 steps. CMA-ES goes on from there, first on episodes of 400 steps, then on
-whole ones. `scores.csv` should end near 355 to 360 (the registered threshold is 360) from the stated start.
+--short 16 --long 24` swims from any start). The start is stated (amplitude 0.8 rad, 1 Hz, lag 1.5 rad) or random: then
+64 draws from the ranges of all numbers are screened for 150 steps. CMA-ES goes on from there, first on episodes of 400
+steps, then on whole ones. `scores.csv` should end near 355 to 360 (the registered threshold is 360).
 
 `--controller guarded` evolves the oscillator, then looks for feedback from none at all, and keeps what it finds only if
 it is better than the oscillator by two standard errors over the same episodes and the same noise, and no worse without
