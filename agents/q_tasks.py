@@ -10,7 +10,7 @@ from gymnasium.spaces import Box, Discrete, MultiDiscrete
 from gymnasium.vector import AutoresetMode, VectorActionWrapper
 
 import sim  # noqa: F401  (registers the ids)
-from agents.drive_task import DriveTask
+from agents.drive_task import MIRROR, DriveTask
 from agents.fitted_q import FittedQ
 from agents.learner import Learner
 from agents.pqn import PQN
@@ -69,7 +69,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "epochs": 1,
             "batch": 16,
             "lambda_": 0.9,
-            "target_rate": 0.05,
+            "target_rate": 0.35,
             "gap": 0.8,
             **_CART_MIRROR,
         },
@@ -131,6 +131,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "epsilon_steps": 6000,
             "hold": 6,
             "scale": (*[1.0] * 10, 5.0, *[1.0] * 6),  # the yaw rate is the smallest of what is felt
+            **MIRROR,
         }
     },
     "oscillator/": {"recurrent_dqn": {"reward_scale": 0.2, "gamma": 0.95, "n_step": 3, "updates_per_step": 0.125}},

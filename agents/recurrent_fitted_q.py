@@ -40,6 +40,9 @@ class RecurrentFittedQConfig(RecurrentDQNConfig):
     """Steps of the pieces through which the gradient runs."""
     burn_in: int = 0
     """Unused: pieces start from states that are computed anew at every iteration."""
+    target_rate: float = 0.3
+    """How much of the online weights the target weights take on in one pass over the tape, however many steps of the
+    optimiser it has: the longer the tape, the more of their noise is averaged away."""
     batch: int = 64
     """Pieces per step of the optimiser; 0 for full batches."""
     stored_state: bool = False
@@ -151,7 +154,8 @@ class RecurrentFittedQ(RecurrentDQN):
         names = ("obs", "first", "before", "earned", "action")
         rows = {name: chunked(getattr(tape, name)[:-1], c.length) for name in names}
         target, valid = chunked(target, c.length), chunked(valid, c.length)
-        total = 0.0
+        total, steps = 0.0, -(-target.shape[1] // (c.batch or target.shape[1]))
+        rate = 1 - (1 - c.target_rate) ** (1 / steps)
         for _ in range(c.epochs):
             order = torch.randperm(target.shape[1], generator=self.generator)
             losses = []
@@ -169,7 +173,7 @@ class RecurrentFittedQ(RecurrentDQN):
                 self.descend(self.optimiser, loss, c.max_norm)
                 losses.append(float(loss.detach()))
                 with torch.no_grad():
-                    torch._foreach_lerp_(list(self.target.parameters()), list(self.online.parameters()), c.target_rate)
+                    torch._foreach_lerp_(list(self.target.parameters()), list(self.online.parameters()), rate)
             total = sum(losses) / len(losses)
         return total
 

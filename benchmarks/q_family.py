@@ -72,7 +72,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "steer": (
         "salamander/Steer-v0 by drive clamps, the bearing seen for 0.5 s of every 2 s (Euler steps of 5 ms)",
-        ["scripts/train_q.py", "--seeds", "300:305", "--hide", "velocity", "--env", "salamander/Steer-v0"]
+        ["scripts/train_q.py", "--seeds", "310:315", "--hide", "velocity", "--env", "salamander/Steer-v0"]
         + ["--steps", "16000", *_BOTH, "--evaluate-every", "4000", "--episodes", "60", "--film"],
     ),
     "cartpole": (
@@ -86,7 +86,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "cartpole_fitted": (
         "CartPole-v1, velocities hidden, recurrent fitted Q over the tape and its mirror image; stopped as above",
-        ["scripts/train_q.py", "--seeds", "300:305", "--hide", "velocity", "--agent", "recurrent_fitted_q"]
+        ["scripts/train_q.py", "--seeds", "310:315", "--hide", "velocity", "--agent", "recurrent_fitted_q"]
         + ["--steps", "20000", "--evaluate-every", "2000", "--stop-at", "495"],
     ),
     "pendulum": (

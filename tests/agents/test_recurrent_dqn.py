@@ -78,7 +78,7 @@ AGENTS = {
         epsilon_steps=1000,
         warmup=200,
         refit_every=200,
-        target_rate=0.05,
+        target_rate=0.3,
         **FAST,
     ),
     "pqn": functools.partial(
