@@ -46,7 +46,8 @@ class ScheduledDynamics(RecurrentDynamics):
     .. math::
         \phi_t = [\tilde o_t, \ldots, \tilde o_{t-p+1}, \tilde a_{t-1}, \ldots, \tilde a_{t-p+1}, 1], \qquad
         \psi_t = \text{hinges}(a_t) \otimes [1, c_t], \qquad
-        \tilde o_{t+1} = W (\phi_t \otimes \psi_t) + \frac{\sigma_\Delta}{\sigma} (C y_t + D [\tilde o_t, \tilde a_t] + b)
+        \tilde o_{t+1} = W (\phi_t \otimes \psi_t)
+        + \frac{\sigma_\Delta}{\sigma} (C y_t + D [\tilde o_t, \tilde a_t] + b)
 
     c_t is the mean of the readings `context` (how much of a body is under water). An oscillation turns by an angle that
     depends on what drives it: a linear map cannot say that, and a network of sums and squashed sums learns it slowly;

@@ -58,9 +58,9 @@ class Args:
     """Logged from each."""
     practice: int = 2
     """Rounds in which half as many animals in each world follow plans in the model so far."""
-    one_step: int = 400
+    one_step: int = 500
     """Gradient steps of the model one step ahead, after its linear part was fitted at once."""
-    gradient_steps: int = 150
+    gradient_steps: int = 300
     """And in open loop."""
     targets: int = 6
     """Targets in the pool; half as many on land and on the shore."""
@@ -129,7 +129,7 @@ def gather(animals: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
 def drill(args: Args, model: RecurrentDynamics, world: str, steps: int, k: int) -> tuple[Tensor, Tensor]:
     """Readings and actions of animals that follow plans in the model so far."""
     seed = 1000 * args.seed + k
-    return practise(world, ModelPilot(model, seed=seed), max(1, args.animals // 2), steps, seed=seed)
+    return practise(world, ModelPilot(model, seed=seed, iterations=2), max(1, args.animals // 2), steps, seed=seed)
 
 
 @torch.no_grad()
