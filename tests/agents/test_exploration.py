@@ -18,7 +18,7 @@ def goals(name, hold, worlds, steps):
     return found
 
 
-@pytest.mark.parametrize(("name", "worlds", "steps"), [("MountainCar-v0", 40, 199), ("Acrobot-v1", 8, 499)])
+@pytest.mark.parametrize(("name", "worlds", "steps"), [("MountainCar-v0", 40, 199), ("Acrobot-v1", 12, 499)])
 def test_the_first_goals_are_found_by_random_actions_that_last(name, worlds, steps):
     hold = SETTINGS[name]["recurrent_dqn"]["hold"]
     assert goals(name, hold, worlds, steps) >= 3
