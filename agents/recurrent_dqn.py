@@ -44,9 +44,8 @@ class RecurrentDQNConfig:
     double: bool = True
     """The online network chooses, the target network judges (van Hasselt et al., 2016)."""
     gap: float = 0.0
-    """Share of what an action is worth less than the best that its target is lowered by, in [0, 1): the gap between
-    actions grows by 1 / (1 - gap), so that it stands out from the network's errors where single actions matter little
-    (advantage learning, Baird, 1999; Increasing the Action Gap, Bellemare et al., 2016)."""
+    """Advantage learning (Baird, 1999; Bellemare et al., 2016): a target is lowered by this share, below 1, of what its
+    action is worth less than the best. Gaps between actions grow by 1 / (1 - gap) and stand out from errors."""
     n_step: int = 5
     """Rewards per target."""
     gamma: float = 0.99
@@ -136,6 +135,8 @@ class RecurrentDQN(Learner):
 
     def build(self) -> None:
         c = self.config
+        if not 0 <= c.gap < 1:
+            raise ValueError(f"`gap` is a share from 0 to below 1, received {c.gap}")
         self.num_actions = int(self.action_space.n)  # type: ignore[attr-defined]
         cell: Any = copy.deepcopy(c.cell) if isinstance(c.cell, nn.Module) else c.cell
         self.online = QNetwork(
@@ -170,10 +171,7 @@ class RecurrentDQN(Learner):
             priority=c.priority,
             importance=c.importance,
         )
-        if c.warmup < self.n_envs * (rows + 1):
-            self.first_update = self.n_envs * (rows + 1)
-        else:
-            self.first_update = c.warmup
+        self.first_update = max(c.warmup, self.n_envs * (rows + 1))
         self.mirror: Mirror | None = None
         if c.mirror_signs is not None or c.mirror_actions is not None:
             self.mirror = Mirror(c.mirror_signs, c.mirror_actions, self.obs_size, self.num_actions)

@@ -277,3 +277,8 @@ def test_a_gap_of_a_half_doubles_what_separates_the_actions_and_leaves_the_best(
     cues = torch.tensor([[-1.0, 1.0], [1.0, 1.0]])
     q = agent.scores(cues, agent.initial_state(2), torch.ones(2, dtype=torch.bool))
     assert torch.allclose(q, 2 * torch.eye(2) - 1, atol=0.25)
+
+
+def test_a_gap_without_end_is_refused():
+    with pytest.raises(ValueError, match="from 0 to below 1"):
+        RecurrentDQN(worlds(Recall), gap=1.0)
