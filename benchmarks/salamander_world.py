@@ -14,7 +14,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import json
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +37,8 @@ class Args:
     """Logged from each."""
     out: Path = Path("benchmarks/results")
     """Where the tables go."""
+    runs: Path = Path("runs/salamander_world")
+    """Where models and the ways travelled go."""
 
 
 def write(runs: list[dict[str, Any]], out: Path) -> None:
@@ -113,11 +114,8 @@ def main(args: Args) -> list[dict[str, Any]]:
             journeys = [{**row, "seed": seed} for row in found["journeys"]]
             write([*others, {"seed": seed, **settings, **found, "journeys": journeys, **more}], args.out)
 
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder)
-            found = salamander_world.main(
-                salamander_world.Args(seed=seed, out=out, **settings), lambda now: report(now, partial=True)
-            )
+        asked = salamander_world.Args(seed=seed, out=args.runs / f"seed_{seed}", **settings)
+        found = salamander_world.main(asked, lambda now: report(now, partial=True))
         report(found)
         runs = json.loads(path.read_text())["runs"]
     return runs
