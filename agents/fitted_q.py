@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from agents.exploration import HeldActions
 from agents.growing_batch import GrowingBatch
-from agents.held_windows import KeptActions
+from agents.held_windows import keep_actions
 from agents.learner import Learner
 from agents.nfq import NFQ, NFQConfig
 from agents.optimism import unknown_pairs
@@ -73,8 +73,7 @@ class FittedQConfig:
     hold: int = 1
     """Steps for which a random action is kept up; more than one carries a body further from where it rests."""
     reach: int = 1
-    """Steps over which a transition reaches at most, while the action stays the same (`agents.held_windows`); while
-    learning a chosen action is kept up that long."""
+    """Steps for which a chosen action is kept up, and over which transitions reach (`agents.held_windows`)."""
     random_steps: int = 400
     """Steps of random actions before the first fit."""
     max_steps: int = 200_000
@@ -132,7 +131,6 @@ class FittedQ(Learner):
             self.forest = RandomTrees(self.num_actions, c.trees, leaf=c.leaf, seed=int(self.seed or 0))
         self.data = GrowingBatch(self.obs_size, self.n_envs, gamma=c.gamma, reach=c.reach, most=c.max_steps)
         self.held = HeldActions(self.n_envs, self.num_actions, c.hold)
-        self.kept = KeptActions(self.n_envs, c.reach)
         self.since = 0
         self.fits = 0
 
@@ -151,12 +149,19 @@ class FittedQ(Learner):
         assert self.regressor is not None
         return self.regressor.values(obs)
 
+    def initial_state(self, batch: int) -> tuple[Tensor, ...]:
+        """The actions that are kept up, and for how many steps yet."""
+        return () if self.config.reach == 1 else tuple(torch.zeros(2, batch, dtype=torch.int64))
+
     def choose(self, obs: Tensor, state: Any, first: Tensor, *, explore: bool) -> tuple[np.ndarray, Any]:
         action = self.values(obs.numpy()).argmin(1)
         if explore:
             action = self.held(action, 1.0 if self.fits == 0 else self.config.epsilon, self.rng)
-            action = self.kept(action, first.numpy())
-        return action, ()
+        if not state:
+            return action, ()
+        kept, left = (part.numpy() for part in state)
+        action, left = keep_actions(action, kept, left, first.numpy(), self.config.reach)
+        return action, (torch.from_numpy(action), torch.from_numpy(left))
 
     def scores(self, obs: Tensor, state: Any, first: Tensor) -> Tensor:
         return torch.from_numpy(self.values(obs.numpy()))
@@ -253,13 +258,12 @@ class FittedQ(Learner):
         return by_action, [len(part) for part in hints]
 
     def memory(self) -> dict[str, Any]:
-        own = {"data": self.data.snapshot(), "held": self.held.snapshot(), "kept": self.kept.snapshot()}
+        own = {"data": self.data.snapshot(), "held": self.held.snapshot()}
         return {**own, "since": self.since, "fits": self.fits}
 
     def remember(self, memory: dict[str, Any]) -> None:
         self.data.restore(memory["data"])
         self.held.restore(memory["held"])
-        self.kept.restore(memory["kept"])
         self.since, self.fits = memory["since"], memory["fits"]
 
     def snapshot(self, *, light: bool = False) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["KeptActions", "held_windows"]
+__all__ = ["held_windows", "keep_actions"]
 
 
 def held_windows(
@@ -43,30 +43,25 @@ def held_windows(
     return total, last, power
 
 
-class KeptActions:
-    """Keeps every world's action for a number of steps, or until its episode ends.
+def keep_actions(
+    wanted: np.ndarray, kept: np.ndarray, left: np.ndarray, first: np.ndarray, steps: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every world's action for `steps` steps, or until its episode ends.
 
-    >>> kept = KeptActions(1, 3)
-    >>> [int(kept(np.array([a]), np.array([a == 0]))[0]) for a in range(5)]
+    Args:
+        wanted: actions that would be taken now, [N].
+        kept, left: what was taken last, and for how many steps yet it is to be, [N].
+        first: where an episode begins, [N].
+
+    Returns:
+        Actions [N], and for how many steps they are to be kept after this one [N].
+
+    >>> action, left, taken = np.zeros(1, int), np.zeros(1, int), []
+    >>> for t in range(5):
+    ...     action, left = keep_actions(np.array([t]), action, left, np.array([t == 0]), 3)
+    ...     taken.append(int(action[0]))
+    >>> taken
     [0, 0, 0, 3, 3]
     """
-
-    def __init__(self, worlds: int, steps: int):
-        self.steps = steps
-        self.action, self.left = np.zeros((2, worlds), dtype=np.int64)
-
-    def __call__(self, action: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """Actions [N] in place of those wanted now; `first` [N] where an episode begins. Another number of worlds than
-        N (a single one that is asked about, say) gets what it wants."""
-        if len(action) != len(self.action):
-            return action
-        going = (self.left > 0) & ~first
-        self.action = np.where(going, self.action, action)
-        self.left = np.where(going, self.left, self.steps) - 1
-        return self.action
-
-    def snapshot(self) -> list[np.ndarray]:
-        return [self.action, self.left]
-
-    def restore(self, stored: list[np.ndarray]) -> None:
-        self.action, self.left = stored
+    going = (left > 0) & ~first
+    return np.where(going, kept, wanted), np.where(going, left, steps) - 1

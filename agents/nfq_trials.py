@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.held_windows import KeptActions, held_windows
+from agents.held_windows import held_windows, keep_actions
 from agents.nfq import NFQ
 from sim.nfq_tasks import Task
 
@@ -30,15 +30,15 @@ def greedy_episodes(task: Task, nfq: NFQ, rng: np.random.Generator, length: int,
     Actions are kept up for `reach` steps, and transitions reach over as many (`agents.held_windows`).
     """
     runs = nfq.members
-    kept_up, first = KeptActions(runs, reach), np.ones(runs, dtype=bool)
+    action, left = np.zeros((2, runs), dtype=np.int64)
     state, alive = task.start(rng, runs), np.ones(runs, dtype=bool)
     rows: list[tuple[np.ndarray, ...]] = []
     for _ in range(length):
         if nfq.iterations:
-            action = nfq.act(state[:, None])[:, 0]
+            wanted = nfq.act(state[:, None])[:, 0]
         else:
-            action = rng.integers(len(task.forces), size=runs)
-        action, first = kept_up(action, first), np.zeros(runs, dtype=bool)
+            wanted = rng.integers(len(task.forces), size=runs)
+        action, left = keep_actions(wanted, action, left, ~alive, reach)
         after = task.step(state, action, rng)
         ended = task.failed(after) | (task.reached(after) & task.goal_ends)
         rows.append((state, action, task.cost(after), after, 1.0 - ended, alive.copy()))

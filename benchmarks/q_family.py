@@ -97,7 +97,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     "mountain_car_fitted": (
         "MountainCar-v0, fitted Q on totally randomised trees, actions kept up for 10 steps, drawn to what is untried; "
         "a seed stops once two evaluations in a row reach -104",
-        ["scripts/train_q.py", "--seeds", "300:305", "--env", "MountainCar-v0", "--agent", "fitted_q", "--worlds", "4"]
+        ["scripts/train_q.py", "--seeds", "310:315", "--env", "MountainCar-v0", "--agent", "fitted_q", "--worlds", "4"]
         + ["--steps", "20000", "--evaluate-every", "1000", "--stop-at", "-104"],
     ),
     "mountain_car": (

@@ -67,6 +67,8 @@ class Args:
     """Runs that advance together (tables 2 and 3): what is written at a time, and not done again after a stop."""
     tests: int = 1000
     """Test episodes."""
+    choose: int = 100
+    """Episodes, apart from the test, by which one of the last ten iterates is chosen (table 1)."""
     refit: bool = True
     """Start every fit from new weights."""
     seed: int = 0
@@ -114,7 +116,7 @@ def pole_table(args: Args, store: Path) -> dict[str, Any]:
         for iteration in range(20):
             nfq.iterate()
             if iteration >= 10:
-                lasted = balance(task, nfq, rng, 20, steps).mean(1)
+                lasted = balance(task, nfq, rng, args.choose, steps).mean(1)
                 better = lasted > best
                 chosen[torch.as_tensor(better)] = nfq.nets.flat[torch.as_tensor(better)]
                 best = np.maximum(best, lasted)

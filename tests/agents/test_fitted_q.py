@@ -40,6 +40,7 @@ MODELS = {
     "modern": dict(model="modern", hidden=(32,), lr=1e-2, batch=64, epochs=15, cost_scale=1.0, iterations=4),
     "trees": dict(model="trees", trees=10, cost_scale=1.0, iterations=3),
     "random_trees": dict(model="random_trees", trees=20, leaf=1, cost_scale=1.0, sweeps=40),
+    "kept": dict(model="random_trees", trees=20, leaf=1, cost_scale=1.0, sweeps=40, reach=2),
 }
 
 
