@@ -15,7 +15,7 @@ from sim.drawn import midline
 from sim.encode import Mp4Writer
 from sim.ink import BRIGHT, EDIT, FAINT, FIELD, LEFT, LINE, PANEL, RIGHT, Frame, font
 
-__all__ = ["panel", "steer_film", "watch"]
+__all__ = ["ending", "panel", "steer_film", "watch"]
 
 SIDE = 320  # pixels of a panel, even
 ZOOM = 2  # drawn larger and reduced, for smooth lines
@@ -36,6 +36,14 @@ def watch(actor: Any, env: DriveTask, *, seed: int) -> list[dict[str, np.ndarray
     return moments
 
 
+def ending(moments: list[dict[str, np.ndarray]], world: int) -> int:
+    """Number of the last moment of a world's first episode: where the target is reached, or before it starts anew."""
+    for k, moment in enumerate(moments):
+        if moment["done"][world]:
+            return k if moment["over"][world] else max(k - 1, 0)
+    return len(moments) - 1
+
+
 def steer_film(
     moments: list[dict[str, np.ndarray]], out: Path, *, length: float, title: str, fps: float = 25.0
 ) -> Path:
@@ -52,17 +60,18 @@ def steer_film(
     across = min(worlds, 3)
     rows = -(-worlds // across)
     every = round(100 / fps)
-    held: list[np.ndarray | None] = [None] * worlds
+    last = [ending(moments, k) for k in range(worlds)]
+    held: list[tuple[int, np.ndarray]] = [(-1, np.zeros(0))] * worlds
     with Mp4Writer(out, SIDE * across, SIDE * rows + 32, fps) as writer:
         for now in range(0, len(moments), every):
             frame = np.full((SIDE * rows + 32, SIDE * across, 3), PANEL, np.uint8)
             frame[:32] = _line(title, SIDE * across)
             for k in range(worlds):
-                picture = held[k]
-                if picture is None or not moments[now]["done"][k]:
-                    picture = held[k] = panel(moments[: now + 1], k, length)
+                shown = min(now, last[k])
+                if held[k][0] != shown:
+                    held[k] = shown, panel(moments[: shown + 1], k, length)
                 y, x = 32 + SIDE * (k // across), SIDE * (k % across)
-                frame[y : y + SIDE, x : x + SIDE] = picture
+                frame[y : y + SIDE, x : x + SIDE] = held[k][1]
             writer.write(frame)
     return out
 

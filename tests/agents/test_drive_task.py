@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agents.drive_task import TIME, DriveTask
-from agents.steer_film import panel, steer_film, watch
+from agents.steer_film import ending, panel, steer_film, watch
 from agents.world_state import capture, restore
 
 
@@ -84,3 +84,10 @@ def test_a_film_shows_every_world_until_its_episode_ends(tmp_path):
     first, last = (panel(moments[:n], 0, env.inner.unwrapped.salamander.length) for n in (1, 12))
     assert first.shape == (320, 320, 3) and (first != last).any()
     assert steer_film(moments, tmp_path / "steer.mp4", length=0.1, title="left").stat().st_size > 1000
+
+
+def test_a_panel_is_held_at_the_moment_of_arrival_or_before_the_next_episode():
+    flags = [(0, 0, 0), (0, 0, 0), (1, 0, 1), (1, 0, 1), (1, 0, 1)]  # done, of three worlds
+    over = [(0, 0, 0), (0, 0, 0), (1, 0, 0), (0, 0, 0), (0, 0, 0)]  # reached: only the first
+    moments = [{"done": np.array(d, bool), "over": np.array(o, bool)} for d, o in zip(flags, over, strict=True)]
+    assert [ending(moments, k) for k in range(3)] == [2, 4, 1]
