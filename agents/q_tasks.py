@@ -112,7 +112,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "hold": 5,
         }
     },
-    "LunarLander-v3": {"recurrent_dqn": {"reward_scale": 0.01, "target_rate": 0.02, "epsilon_steps": 30_000}},
+    "LunarLander-v3": {"recurrent_dqn": {"reward_scale": 0.01, "target_rate": 0.03, "epsilon_steps": 15_000}},
     "Pendulum-v1": {
         "recurrent_dqn": {
             "reward_scale": 0.005,

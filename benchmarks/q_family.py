@@ -108,7 +108,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "lunar_lander": (
         "LunarLander-v3, velocities hidden, with controls (needs the extra `lander`)",
-        [*_HIDDEN, "--env", "LunarLander-v3", "--steps", "200000", *_ALL] + ["--evaluate-every", "20000"],
+        ["scripts/train_q.py", "--seeds", "300:302", "--hide", "velocity", "--env", "LunarLander-v3"]
+        + ["--steps", "40000", "--evaluate-every", "10000", "--controls", "recurrent", "full_state", "memoryless"],
     ),
     "acrobot": (
         "Acrobot-v1, velocities hidden, with controls",
