@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
+from agents.recurrent_ppo import RecurrentPPO
 from benchmarks import learned_gaits
 from scripts import evolve_swimmer, export, fit_world, plan, train_ppo, train_salamander
 
@@ -87,6 +88,15 @@ def test_a_salamander_evolves_and_leaves_a_gait_and_traces(tmp_path):
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["cell"] == "cpg"
     with pytest.raises(ValueError, match="swim or walk"):
         train_salamander.main(train_salamander.Args(task="steer", out=tmp_path / "no"))
+
+
+def test_a_policy_on_drives_is_trained_and_kept(tmp_path):
+    args = train_salamander.Args(
+        task="steer", cell="gru", level="drive", steps=2 * 32 * 2, worlds=2, film=False, out=tmp_path
+    )
+    train_salamander.main(args)
+    agent = RecurrentPPO.load(tmp_path / "checkpoints")
+    assert agent.num_timesteps == 128 and agent.action_space.shape == (3,) and agent.config.noise == "state"
 
 
 def test_a_price_of_effort_breeds_weaker_muscles_and_tables_keep_prices_apart(tmp_path):
