@@ -92,11 +92,11 @@ def test_a_salamander_evolves_and_leaves_a_gait_and_traces(tmp_path):
 
 def test_a_policy_on_drives_is_trained_and_kept(tmp_path):
     args = train_salamander.Args(
-        task="steer", cell="gru", level="drive", steps=2 * 32 * 2, worlds=2, film=False, out=tmp_path
+        task="steer", cell="gru", level="drive", steps=32 * 2, worlds=2, film=False, out=tmp_path
     )
     train_salamander.main(args)
     agent = RecurrentPPO.load(tmp_path / "checkpoints")
-    assert agent.num_timesteps == 128 and agent.action_space.shape == (3,) and agent.config.noise == "state"
+    assert agent.num_timesteps == 64 and agent.action_space.shape == (3,) and agent.config.noise == "state"
 
 
 def test_a_price_of_effort_breeds_weaker_muscles_and_tables_keep_prices_apart(tmp_path):
