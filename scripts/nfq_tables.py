@@ -2,9 +2,10 @@
 
     python scripts/nfq_tables.py --table 1 --runs 50        # pole from random data: about 3 CPU-minutes
     python scripts/nfq_tables.py --table 2 --runs 20        # mountain car, growing batch: about 10 CPU-minutes
-    python scripts/nfq_tables.py --table 3 --runs 5         # cart-pole regulator: about 20 CPU-minutes
+    python scripts/nfq_tables.py --table 3 --runs 5 --group 1 --after 15 \\
+        --hidden 15 15 --iterations 6 --average 3 --reach 3 # cart-pole regulator: about 8 CPU-minutes
 
-All runs of a table advance together, each with its own network and data. Written to the run folder: `table1.json` ...
+Runs advance together in groups, each with its own network and data. Written to the run folder: `table1.json` ...
 with every run's figures, and `tables.png`. "Last" is the last iterate as it came; "chosen" is the iterate that did
 best in rollouts apart from the test (the paper does not say which one it reports).
 """
