@@ -222,8 +222,9 @@ class GaitController:
     def initial_state(self, batch: int) -> Any:
         """Phases that the lags ask for, and full amplitude; phases alone [B, K] of oscillators that hear nothing."""
         if not self.listens:
-            lag = np.cumsum(self.numbers["lag"], 1)
-            return np.broadcast_to(np.concatenate([0 * lag[:, :1], -lag], 1), (batch, self.gait.joints)).copy()
+            behind = np.cumsum(self.numbers["lag"], 1)
+            start = np.concatenate([np.zeros((len(behind), 1)), -behind], 1)
+            return np.broadcast_to(start, (batch, self.gait.joints)).copy()
         lag = torch.cat([torch.zeros(len(self.values["lag"]), 1), self.values["lag"].cumsum(1)], 1)
         phase = torch.cat([-lag, math.pi - lag], 1)
         phase = torch.remainder(phase + math.pi, 2 * math.pi) - math.pi

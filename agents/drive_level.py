@@ -199,4 +199,4 @@ class ShoreDrive(HeldDrive):
     def act(self, obs: Any, state: Any, *, step: int, first: np.ndarray) -> tuple[np.ndarray, Any]:
         action, state = super().act(obs, state, step=step, first=first)
         afloat = obs[:, self.wet].mean(1) > 0.5
-        return np.where(afloat[:, None], action, np.float32(WALK)), state
+        return np.where(afloat[:, None], action, np.array(WALK, np.float32)), state
