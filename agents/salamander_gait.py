@@ -13,9 +13,12 @@ from torch import Tensor
 from agents.cpg_policy import GaitSpace, Range, chain_profile
 from rnn.cpg import PhaseCell
 
-__all__ = ["SalamanderController", "SalamanderGait"]
+__all__ = ["FREQUENCY", "SalamanderController", "SalamanderGait"]
 
 SEGMENTS, LIMBS, JOINTS = 8, 4, 4
+FREQUENCY = {"swim": (0.8, 3.8), "walk": (0.4, 2.0)}
+"""Hz. Swimming: up to that of the fastest recorded newt (Karakasiliotis et al., 2016): muscles as strong as can be
+excited gain speed by beating faster, with ever shorter strides."""
 
 
 class SalamanderGait:
@@ -47,7 +50,7 @@ class SalamanderGait:
         }
         self.space = GaitSpace(
             {
-                "frequency": (Range(0.8, 4.0, "log") if task == "swim" else Range(0.4, 2.0, "log"), 1),
+                "frequency": (Range(*FREQUENCY[task], "log"), 1),
                 "gain": (Range(0.0, 1.0), 3),
                 "lag": (Range(-1.5, 1.5), 2),
                 "cocontraction": (Range(0.2, 1.0), 1),

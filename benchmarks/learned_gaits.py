@@ -25,10 +25,13 @@ import tyro
 import yaml
 
 from agents.runs import write_atomically
+from agents.salamander_gait import FREQUENCY
 from scripts import train_salamander
 from sim.gait import gait_metrics
 from sim.reference import check
 from sim.trajectory import Trajectory
+
+FREQUENCY_BEFORE = {"swim": 4.0, "walk": 2.0}  # Hz
 
 
 @dataclass
@@ -57,6 +60,7 @@ def measured(folder: Path) -> dict[str, Any]:
     return {
         **{name: settings[name] for name in ("task", "seed", "worlds", "episode", "steadiness")},
         "effort": settings.get("effort") or 0.0,
+        "fastest": FREQUENCY[settings["task"]][1],
         "gait": metrics.gait,
         "steps": json.loads((folder / "gait.json").read_text())["steps"],
         "cpu_seconds": float(course[-1]["cpu_seconds"]),
@@ -72,13 +76,12 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
         "",
         "CMA-ES over the weights of an oscillator network, from a random start, 48 muscle activations, no reflexes.",
     ]
-    for key in dict.fromkeys(prices(run) for run in runs):
-        lines += ["", *over_seeds([run for run in runs if prices(run) == key])]
+    for key in dict.fromkeys(terms(run) for run in runs):
+        lines += ["", *over_seeds([run for run in runs if terms(run) == key])]
     for run in runs:
         lines += [
             "",
-            f"{run['task']}, seed {run['seed']}, price of swaying {run['steadiness']}, of effort {run['effort']}: "
-            f"{run['steps']:,} environment steps, "
+            f"{described(run)}, seed {run['seed']}: {run['steps']:,} environment steps, "
             f"{run['cpu_seconds']:.0f} CPU-s, gait recognised: {run['gait']}",
             "",
             "| measure | ours | animal | band | |",
@@ -95,16 +98,20 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
     write_atomically(out / "learned_gaits.md", ("\n".join(lines) + "\n").encode())
 
 
-def prices(run: dict[str, Any]) -> tuple[str, float, float]:
-    """What runs of one table share: the task, and the prices of swaying and of effort."""
-    return run["task"], run["steadiness"], run["effort"]
+def terms(run: dict[str, Any]) -> tuple[str, float, float, float]:
+    """What runs of one table share: the task, the prices of swaying and of effort, and the highest frequency, Hz."""
+    return run["task"], run["steadiness"], run["effort"], run["fastest"]
+
+
+def described(run: dict[str, Any]) -> str:
+    """The same in words."""
+    return "{}, price of swaying {}, of effort {}, up to {} Hz".format(*terms(run))
 
 
 def over_seeds(runs: list[dict[str, Any]]) -> list[str]:
     """Mean, range and the number of runs in band, of every measure of one task's runs under the same settings."""
-    task, steadiness, effort = prices(runs[0])
     lines = [
-        f"{task}, price of swaying {steadiness}, of effort {effort}, {len(runs)} seed(s): "
+        f"{described(runs[0])}, {len(runs)} seed(s): "
         f"{min(run['steps'] for run in runs):,} to {max(run['steps'] for run in runs):,} environment steps, "
         "recognised as " + ", ".join(str(run["gait"]) for run in runs),
         "",
@@ -125,11 +132,12 @@ def over_seeds(runs: list[dict[str, Any]]) -> list[str]:
 def main(args: Args) -> list[dict[str, Any]]:
     path = args.out / "learned_gaits.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
-    runs = [{"effort": 0.0, **run} for run in runs]  # there was no price of effort before
+    # There was no price of effort before, and the search went further.
+    runs = [{"effort": 0.0, "fastest": FREQUENCY_BEFORE[run["task"]], **run} for run in runs]
 
     def add(folder: Path) -> None:
         found = measured(folder)
-        runs[:] = [run for run in runs if (run["seed"], prices(run)) != (found["seed"], prices(found))] + [found]
+        runs[:] = [run for run in runs if (run["seed"], terms(run)) != (found["seed"], terms(found))] + [found]
         write(runs, args.out)
 
     for folder in args.folders:
@@ -138,8 +146,8 @@ def main(args: Args) -> list[dict[str, Any]]:
         for task in args.tasks:
             price = train_salamander.EFFORT[task] if args.effort is None else args.effort
             settings = train_salamander.Args(task=task, seed=seed, minutes=args.minutes, effort=price, film=args.film)
-            key = task, settings.steadiness, price
-            if any((run["seed"], prices(run)) == (seed, key) for run in runs):
+            key = task, settings.steadiness, price, FREQUENCY[task][1]
+            if any((run["seed"], terms(run)) == (seed, key) for run in runs):
                 continue
             folder = Path(f"runs/learned_gaits/{task}_{seed}")
             train_salamander.main(replace(settings, out=folder))
