@@ -62,3 +62,17 @@ def test_the_tables_of_2005_are_written_with_the_papers_figures_beside(script, t
     two = tables.main(tables.Args(table=2, runs=2, max_episodes=3, tests=60, epochs=5, out=tmp_path / "2"))
     stored = json.loads((tmp_path / "2" / "table2.json").read_text())
     assert stored["paper"]["episodes"] == 70.95 and len(two["first_success"]) == 2
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_groups_of_runs_that_were_written_are_not_run_again_and_those_missing_come_out_the_same(script, tmp_path):
+    tables = script("nfq_tables")
+    options = dict(table=3, runs=3, group=1, max_episodes=4, tests=20, epochs=5, reach=2, average=2, iterations=2)
+    whole = tables.main(tables.Args(out=tmp_path / "whole", **options))
+    rows = json.loads((tmp_path / "whole" / "rows.json").read_text())
+    rows[0]["runs"][0]["best"] = 77.0  # as nothing here would measure it
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "rows.json").write_text(json.dumps(rows[:1]))
+    again = tables.main(tables.Args(out=tmp_path / "half", **options))
+    assert again["best_policies"][0] == 77.0 and len(rows) == 3
+    assert again["first_success"] == whole["first_success"] and again["best_policies"][1:] == whole["best_policies"][1:]
