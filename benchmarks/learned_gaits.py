@@ -61,6 +61,7 @@ def measured(folder: Path) -> dict[str, Any]:
         **{name: settings[name] for name in ("task", "seed", "worlds", "episode", "steadiness")},
         "effort": settings.get("effort") or 0.0,
         "fastest": FREQUENCY[settings["task"]][1],
+        "coarse": settings.get("coarse", 0.0),
         "gait": metrics.gait,
         "steps": json.loads((folder / "gait.json").read_text())["steps"],
         "cpu_seconds": float(course[-1]["cpu_seconds"]),
@@ -98,14 +99,15 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
     write_atomically(out / "learned_gaits.md", ("\n".join(lines) + "\n").encode())
 
 
-def terms(run: dict[str, Any]) -> tuple[str, float, float, float]:
-    """What runs of one table share: the task, the prices of swaying and of effort, and the highest frequency, Hz."""
-    return run["task"], run["steadiness"], run["effort"], run["fastest"]
+def terms(run: dict[str, Any]) -> tuple[str, float, float, float, float]:
+    """What runs of one table share: the task, the prices of swaying and of effort, the highest frequency, Hz, and the
+    part of the time on coarse physics."""
+    return run["task"], run["steadiness"], run["effort"], run["fastest"], run["coarse"]
 
 
 def described(run: dict[str, Any]) -> str:
     """The same in words."""
-    return "{}, price of swaying {}, of effort {}, up to {} Hz".format(*terms(run))
+    return "{}, price of swaying {}, of effort {}, up to {} Hz, coarse physics for {} of the time".format(*terms(run))
 
 
 def over_seeds(runs: list[dict[str, Any]]) -> list[str]:
@@ -132,8 +134,8 @@ def over_seeds(runs: list[dict[str, Any]]) -> list[str]:
 def main(args: Args) -> list[dict[str, Any]]:
     path = args.out / "learned_gaits.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
-    # There was no price of effort before, and the search went further.
-    runs = [{"effort": 0.0, "fastest": FREQUENCY_BEFORE[run["task"]], **run} for run in runs]
+    # There was no price of effort before, the search went further, and all physics was fine.
+    runs = [{"effort": 0.0, "fastest": FREQUENCY_BEFORE[run["task"]], "coarse": 0.0, **run} for run in runs]
 
     def add(folder: Path) -> None:
         found = measured(folder)
@@ -146,7 +148,7 @@ def main(args: Args) -> list[dict[str, Any]]:
         for task in args.tasks:
             price = train_salamander.EFFORT[task] if args.effort is None else args.effort
             settings = train_salamander.Args(task=task, seed=seed, minutes=args.minutes, effort=price, film=args.film)
-            key = task, settings.steadiness, price, FREQUENCY[task][1]
+            key = task, settings.steadiness, price, FREQUENCY[task][1], settings.coarse
             if any((run["seed"], terms(run)) == (seed, key) for run in runs):
                 continue
             folder = Path(f"runs/learned_gaits/{task}_{seed}")
