@@ -172,3 +172,12 @@ class NFQ:
         part.past = [(flat[rows], mean[rows], scale[rows]) for flat, mean, scale in self.past]
         part.iterations = self.iterations
         return part
+
+    def take(self, rows: np.ndarray, other: NFQ) -> None:
+        """Take over the policies of some runs [R] (true or false) of another with as many runs and iterates."""
+        chosen = torch.as_tensor(rows)
+        mine = [*self.past, (self.nets.flat, self.mean, self.scale)]
+        theirs = [*other.past, (other.nets.flat, other.mean, other.scale)]
+        for own, new in zip(mine, theirs, strict=True):
+            for part, value in zip(own, new, strict=True):
+                part[chosen] = value[chosen]

@@ -112,18 +112,16 @@ def pole_table(args: Args, store: Path) -> dict[str, Any]:
         nfq = NFQ(2, len(task.forces), config, members=args.runs, seed=args.seed)
         for member in range(args.runs):
             nfq.add(member, *random_episodes(task, rng, episodes))
-        best = np.full(args.runs, -1.0)
-        chosen = nfq.nets.flat.clone()
-        for iteration in range(20):
+        for _ in range(11):
             nfq.iterate()
-            if iteration >= 10:
-                lasted = balance(task, nfq, rng, args.choose, steps).mean(1)
-                better = lasted > best
-                chosen[torch.as_tensor(better)] = nfq.nets.flat[torch.as_tensor(better)]
-                best = np.maximum(best, lasted)
+        chosen, best = nfq.members_of(list(range(args.runs))), balance(task, nfq, rng, args.choose, steps).mean(1)
+        for _ in range(9):
+            nfq.iterate()
+            lasted = balance(task, nfq, rng, args.choose, steps).mean(1)
+            chosen.take(lasted > best, nfq)
+            best = np.maximum(best, lasted)
         last = balance(task, nfq, rng, args.tests, steps)
-        nfq.nets.flat = chosen
-        select = balance(task, nfq, rng, args.tests, steps)
+        select = balance(task, chosen, rng, args.tests, steps)
         rows[episodes] = {
             "transitions": float(np.mean(nfq.sizes())),
             "last": int((last.min(1) >= steps).sum()),

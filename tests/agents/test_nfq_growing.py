@@ -103,3 +103,20 @@ def test_averaged_iterates_give_the_mean_of_their_costs_to_go():
     assert np.allclose(both[1].values(probe), np.mean(seen[-3:], 0), atol=1e-6)
     assert np.abs(seen[-1] - seen[-2]).max() > 1e-5
     assert np.allclose(both[1].members_of([0]).values(probe), both[1].values(probe))
+
+
+def test_policies_are_taken_over_with_all_their_iterates():
+    rng = np.random.default_rng(0)
+    nfq = NFQ(1, 2, NFQConfig(epochs=10, average=2), members=3, seed=1)
+    for k in range(3):
+        nfq.add(k, rng.normal(size=(9, 1)), rng.integers(2, size=9), rng.random(9), rng.normal(size=(9, 1)), np.ones(9))
+    for _ in range(2):
+        nfq.iterate()
+    probe = rng.normal(size=(3, 5, 1))
+    early, before = nfq.members_of([0, 1, 2]), nfq.values(probe)
+    for _ in range(2):
+        nfq.iterate()
+    after = nfq.values(probe)
+    early.take(np.array([False, True, False]), nfq)
+    assert np.allclose(early.values(probe), np.stack([before[0], after[1], before[2]]))
+    assert np.array_equal(nfq.values(probe), after) and np.abs(after - before).min(axis=(1, 2)).max() > 0
