@@ -51,7 +51,7 @@ def train(seed: int, steps: int, every: int, threshold: float) -> dict[str, Any]
         show_progress=False,
         callback=lambda algorithm, epoch, done: record.watch(done, score),
     )
-    return {**record.result(seed, score, threshold), "curve": record.curve}
+    return record.result(seed, score, threshold)
 
 
 if __name__ == "__main__":

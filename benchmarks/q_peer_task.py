@@ -90,4 +90,5 @@ class Record:
         spent = time.process_time() - self.started - self.outside
         final = score(50, 90_000 + seed)
         first = next((row for row in self.curve if row[2] >= threshold), None)
-        return {"seed": seed, "final": float(final.mean()), "cpu_seconds": round(spent, 1), "first": first}
+        row = {"seed": seed, "final": float(final.mean()), "cpu_seconds": round(spent, 1), "first": first}
+        return {**row, "curve": self.curve}

@@ -127,7 +127,8 @@ def judged(agent: Any, player: Any, seed: int, steps: int, args: Args, hide: boo
     total = time.process_time() - watch.started - watch.outside
     final = evaluate(player(agent), make_task(TASK, 50, hide=hide), 50, seed=90_000 + seed)
     first = next((row for row in watch.curve if row[2] >= THRESHOLD), None)
-    return {"seed": seed, "final": float(final.mean()), "cpu_seconds": round(total, 1), "first": first}
+    row = {"seed": seed, "final": float(final.mean()), "cpu_seconds": round(total, 1), "first": first}
+    return {**row, "curve": watch.curve}
 
 
 def elsewhere(name: str) -> Callable[..., dict[str, Any] | None]:
