@@ -77,9 +77,11 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         + ["--steps", "16000", *_BOTH, "--evaluate-every", "4000", "--episodes", "60", "--film"],
     ),
     "cartpole": (
-        "CartPole-v1, velocities hidden, recurrent DQN; a seed stops once two evaluations in a row reach 495",
-        ["scripts/train_q.py", "--seeds", "230:235", "--hide", "velocity", "--steps", "50000"]
-        + ["--evaluate-every", "3000", "--stop-at", "495"],
+        "CartPole-v1, velocities hidden, recurrent DQN with gaps widened, learning from both sides of a mirror; a seed "
+        "stops once two evaluations in a row reach 495",
+        ["scripts/train_q.py", "--seeds", "330:335", "--hide", "velocity", "--steps", "50000"]
+        + ["--evaluate-every", "3000", "--stop-at", "495", "--set", "gap", "0.8", "batch", "64", "lr", "5e-4"]
+        + ["lr_end", "0.2", "scale", "[3,1,20,1]", "mirror_signs", "[-1,-1,-1,-1]", "mirror_actions", "[1,0]"],
     ),
     "cartpole_controls": (
         "The same beside its controls",
