@@ -86,7 +86,8 @@ def _capture(obj: Any, seen: dict[int, Any]) -> dict[str, Any]:
     if _own(obj):
         return {"own": obj.get_state()}
     if not hasattr(obj, "__dict__"):
-        raise NotCapturable(f"{type(obj).__module__}.{type(obj).__name__} offers no get_state and set_state")
+        module = getattr(type(obj), "__module__", "?")  # Box2D's own types have none
+        raise NotCapturable(f"{module}.{type(obj).__name__} offers no get_state and set_state")
     values: dict[str, Any] = {}
     objects: dict[str, list[Any]] = {}
     for name, value in vars(obj).items():

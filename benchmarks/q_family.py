@@ -112,7 +112,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     "lunar_lander": (
         "LunarLander-v3, velocities hidden, with controls (needs the extra `lander`)",
         ["scripts/train_q.py", "--seeds", "300:302", "--hide", "velocity", "--env", "LunarLander-v3"]
-        + ["--steps", "40000", "--evaluate-every", "10000", "--controls", "recurrent", "full_state", "memoryless"],
+        + ["--steps", "30000", "--evaluate-every", "15000", "--controls", "recurrent", "full_state", "memoryless"],
     ),
     "acrobot": (
         "Acrobot-v1, velocities hidden, with controls",
