@@ -67,14 +67,15 @@ def mirrored(data: Sequences, mirror: Mirror, flip: Tensor, fresh: list[Tensor])
 
 def with_image(tape: Sequences, mirror: Mirror) -> Sequences:
     """A tape [T, N] and its image beside it, [T, 2 N]."""
-    double = {name: torch.cat([value, value], 1) for name, value in tape._asdict().items() if name in _SAME}
+    twice = lambda part: torch.cat([part, part], 1)
     return tape._replace(
         obs=torch.cat([tape.obs, mirror.obs(tape.obs)], 1),
+        first=twice(tape.first),
         before=torch.cat([tape.before, mirror.action(tape.before)], 1),
+        earned=twice(tape.earned),
         action=torch.cat([tape.action, mirror.action(tape.action)], 1),
+        reward=twice(tape.reward),
+        terminated=twice(tape.terminated),
+        truncated=twice(tape.truncated),
         weight=torch.cat([tape.weight, tape.weight]),
-        **double,
     )
-
-
-_SAME = ("first", "earned", "reward", "terminated", "truncated")

@@ -41,13 +41,13 @@ def worlds():
     ("kind", "settings"),
     [
         (RecurrentDQN, {"burn_in": 2, "n_step": 1, "updates_per_step": 0.2}),
-        (RecurrentFittedQ, {"refit_every": 100, "batch": 8}),
+        (RecurrentFittedQ, {"refit_every": 100, "batch": 8, "target_rate": 0.5}),
     ],
 )
 def test_a_learner_with_a_mirror_knows_the_side_that_it_never_saw(kind, settings):
     one, first = torch.ones(1, dtype=torch.bool), torch.tensor([[-1.0]])
-    seen_only = kind(worlds(), seed=0, epsilon=0.5, **SMALL, **settings).learn(400)
-    agent = kind(worlds(), seed=0, epsilon=0.5, **SMALL, **SIDES, **settings).learn(400)
+    seen_only = kind(worlds(), seed=0, epsilon=0.5, **{**SMALL, **settings}).learn(400)
+    agent = kind(worlds(), seed=0, epsilon=0.5, **{**SMALL, **SIDES, **settings}).learn(400)
     q = agent.scores(first, agent.initial_state(1), one)[0]
     assert torch.allclose(q, torch.tensor([1.0, 0.0]), atol=0.15)
     assert not torch.allclose(
