@@ -68,6 +68,8 @@ class Args:
     """Runs that advance together (tables 2 and 3): what is written at a time, and not done again after a stop."""
     tests: int = 1000
     """Test episodes."""
+    iterates: int = 20
+    """NFQ iterations (table 1); one of the last ten is chosen."""
     choose: int = 100
     """Episodes, apart from the test, by which one of the last ten iterates is chosen (table 1)."""
     refit: bool = True
@@ -112,7 +114,7 @@ def pole_table(args: Args, store: Path) -> dict[str, Any]:
         nfq = NFQ(2, len(task.forces), config, members=args.runs, seed=args.seed)
         for member in range(args.runs):
             nfq.add(member, *random_episodes(task, rng, episodes))
-        for _ in range(11):
+        for _ in range(args.iterates - 9):
             nfq.iterate()
         chosen, best = nfq.members_of(list(range(args.runs))), balance(task, nfq, rng, args.choose, steps).mean(1)
         for _ in range(9):
