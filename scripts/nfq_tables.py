@@ -106,6 +106,10 @@ def pole_table(args: Args, store: Path) -> dict[str, Any]:
 
     Rows that stand in `store`, from a run with the same arguments that was interrupted, are not computed again.
     """
+    if args.iterates < 10:
+        raise ValueError(
+            f"one of the last ten iterates is chosen: `iterates` must be 10 at least, received {args.iterates}"
+        )
     task, steps = Pole(), 3000
     config = settings(args, gamma=0.98, epochs=60)  # the paper: 0.95, "several hundred"
     rows = {int(n): row for n, row in json.loads(store.read_text()).items()} if store.is_file() else {}
