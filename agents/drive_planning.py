@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.drive_world import DriveWorlds, path, scatter
+from agents.drive_world import SUBMERGED, DriveWorlds, path, scatter
 from agents.planning import Planner
 from rnn.dynamics import DynamicsState, RecurrentDynamics, spread
 from sim.arena import get_world
 
-__all__ = ["Journey", "ModelPilot", "SimulatorPilot", "by_bearing", "practise", "travel"]
+__all__ = ["Journey", "ModelPilot", "SimulatorPilot", "by_bearing", "by_medium", "practise", "travel"]
 
 Array = NDArray[np.float64]
 Pilot = Callable[[DriveWorlds, Array, Array], Array]
@@ -103,9 +103,21 @@ def practise(world: str, pilot: Pilot, num_worlds: int, steps: int, *, seed: int
     return tuple(torch.as_tensor(np.array(part), dtype=torch.float32) for part in (readings, actions))  # type: ignore[return-value]
 
 
-TURNING = 1.0
-"""How far an animal gets while it turns by a radian, BL: what facing the wrong way costs. Of the order of its speed
-over its greatest turning rate: 0.6 BL/s and 40 deg/s in water, 0.25 BL/s and 10 deg/s on land."""
+def by_medium(depth: float = 0.8) -> Pilot:
+    """The rule that knows which gait belongs where: swims while more than `depth` of the body is under water (0.9 in
+    the deep, as the back stays above), and walks otherwise."""
+    swimming, walking = by_bearing(0.55), by_bearing(-0.33)
+
+    def pilot(worlds: DriveWorlds, readings: Array, targets: Array) -> Array:
+        wet = readings[:, SUBMERGED].mean(1, keepdims=True) > depth
+        return np.where(wet, swimming(worlds, readings, targets), walking(worlds, readings, targets))
+
+    return pilot
+
+
+TURNING = 1.5
+"""How far an animal gets while it turns by a radian, BL: what facing the wrong way costs. Its speed over its greatest
+turning rate, 0.25 BL/s over 10 deg/s on land (in water 0.6 BL/s over 40 deg/s, less)."""
 
 
 def closeness(position: Tensor, heading: Tensor, targets: Tensor) -> Tensor:
@@ -126,7 +138,7 @@ def closeness(position: Tensor, heading: Tensor, targets: Tensor) -> Tensor:
 class _Pilot:
     """Plans anew every `every` readings: pieces of constant drive, `pieces` of them."""
 
-    def __init__(self, *, every: int = 5, pieces: int = 6, seed: int = 0, **planner: Any):
+    def __init__(self, *, every: int = 10, pieces: int = 4, seed: int = 0, **planner: Any):
         self.every, self.pieces, self.clock = every, pieces, 0
         settings = {"method": "cem", "candidates": 64, "elites": 8, "iterations": 3, "floor": 0.1, **planner}
         self.planner = Planner(self.worth, 2, horizon=pieces, seed=seed, **settings)

@@ -15,6 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import json
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class Args:
     """Logged in each world."""
     seconds: float = 20.0
     """Logged from each."""
+    model: Path | None = None
+    """Checkpoint of a model that was learned before; the seeds are then of places and plans only."""
     out: Path = Path("benchmarks/results")
     """Where the tables go."""
     runs: Path = Path("runs/salamander_world")
@@ -44,10 +47,11 @@ class Args:
 def write(runs: list[dict[str, Any]], out: Path) -> None:
     """Both tables."""
     write_atomically(out / "salamander_world.json", (json.dumps({"runs": runs}, indent=1) + "\n").encode())
+    seeds = sum(bool(run["prediction"]) for run in runs)
     lines = [
         "# A world model of the salamander",
         "",
-        f"{len(runs)} seed(s). Open loop over 2 s after 1 s measured, held-out runs under random drives; joints in",
+        f"{seeds} seed(s). Open loop over 2 s after 1 s measured, held-out runs under random drives; joints in",
         "units of their deviation (root mean square over the 2 s, and at their end), the rest medians at the end.",
         "",
         "| world | model | joints | at 2 s | position, BL | heading, deg | travelled, BL |",
@@ -64,7 +68,8 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
         "Journeys to targets (within 0.5 BL of the centre of mass): pool and land 3 BL away all around, shore from the",
         "water to 0.8 BL up the beach; ended after 20 s in the pool, 40 s elsewhere. `model` plans in the model,",
         "`simulator` in copies of the very world (its first targets only; fewer candidates), `swimming` and `walking`",
-        "turn towards the target at a drive that swims, and one that walks, without any model. Time and distance are",
+        "turn towards the target at a drive that swims, and one that walks, `switching` at the one in deep water, at",
+        "the other elsewhere; these have no model. Time and distance are",
         "medians over journeys, those that did not arrive being the longest.",
         "",
         "| world | pilot | arrived | time, s | least distance, BL | body under water at end | CPU-s per journey |",
@@ -101,6 +106,14 @@ def same_targets(journeys: list[dict[str, Any]]) -> str:
     return ", ".join(pairs)
 
 
+def keep(
+    found: dict[str, Any], *, others: list[dict[str, Any]], about: dict[str, Any], out: Path, unfinished: bool = False
+) -> None:
+    """Write what one seed has found so far beside the other seeds."""
+    journeys = [{**row, "seed": about["seed"]} for row in found["journeys"]]
+    write([*others, {**about, **found, "journeys": journeys, **({"partial": True} if unfinished else {})}], out)
+
+
 def main(args: Args) -> list[dict[str, Any]]:
     path = args.out / "salamander_world.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
@@ -109,14 +122,10 @@ def main(args: Args) -> list[dict[str, Any]]:
             continue
         others = [run for run in runs if run["seed"] != seed]
         settings = {"animals": args.animals, "seconds": args.seconds, "ceiling": 2 * (seed in args.ceilings)}
-
-        def report(found: dict[str, Any], others=others, seed=seed, settings=settings, **more: Any) -> None:  # type: ignore[no-untyped-def]
-            journeys = [{**row, "seed": seed} for row in found["journeys"]]
-            write([*others, {"seed": seed, **settings, **found, "journeys": journeys, **more}], args.out)
-
-        asked = salamander_world.Args(seed=seed, out=args.runs / f"seed_{seed}", **settings)
-        found = salamander_world.main(asked, lambda now: report(now, partial=True))
-        report(found)
+        about = {"seed": seed, **settings, **({"model": args.model.parts[-3]} if args.model else {})}
+        asked = salamander_world.Args(seed=seed, out=args.runs / f"seed_{seed}", model=args.model, **settings)
+        report = partial(keep, others=others, about=about, out=args.out)
+        report(salamander_world.main(asked, partial(report, unfinished=True)))
         runs = json.loads(path.read_text())["runs"]
     return runs
 

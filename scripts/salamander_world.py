@@ -6,9 +6,9 @@
 Logs animals under random drives in pool, land and shore, and then under plans in the model of what was logged so far;
 fits one model to all; predicts joint angles and displacement for 2 s open loop on held-out runs under random drives,
 beside the last value and a linear model; then plans drives in it to reach targets 3 body lengths away in all
-directions, and to get from the water to a place on land. Two rules without a model turn towards the target, one at a
-drive that swims and one at a drive that walks. `prediction.csv` and `journeys.csv` hold the figures, `track_WORLD.png`
-shows the ways. About 6 CPU-minutes.
+directions, and to get from the water to a place on land. Rules without a model turn towards the target: at a drive
+that swims, at one that walks, and on the shore at one after the other. `prediction.csv` and `journeys.csv` hold the
+figures, `track_WORLD.png` shows the ways. About 6 CPU-minutes.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ import torch
 import tyro
 from torch import Tensor
 
-from agents.drive_planning import Journey, ModelPilot, SimulatorPilot, by_bearing, practise, travel
+from agents.drive_planning import Journey, ModelPilot, SimulatorPilot, by_bearing, by_medium, practise, travel
 from agents.drive_world import READINGS, SUBMERGED, DriveWorlds, log, path
 from agents.runs import Run
 from rnn.arx import least_squares
-from rnn.checkpoint import save_checkpoint
+from rnn.checkpoint import load_checkpoint, save_checkpoint
 from rnn.dynamics import RecurrentDynamics, fit
 from rnn.scheduled import ScheduledDynamics
 from sim.arena import get_world
@@ -68,6 +68,8 @@ class Args:
     """Targets in the pool for which the simulator plans too, half as many elsewhere (1 to 3 CPU-minutes each)."""
     patience: float = 40.0
     """Seconds after which a journey ends on land and on the shore; half as many in the pool."""
+    model: Path | None = None
+    """Checkpoint of a model that was learned before: nothing is learned then, only planned."""
     seed: int = 0
     """Of everything."""
     out: Path = Path("runs/salamander_world")
@@ -79,32 +81,43 @@ def main(args: Args, report: Callable[[dict[str, Any]], None] = lambda found: No
     torch.set_num_threads(1)
     torch.manual_seed(args.seed)
     with Run(args.out, args) as run:
-        steps = round(10 * args.seconds)
-        data = gather(args.animals, steps, 1000 * args.seed)
-        held = gather(max(1, args.animals // 3), steps, 1000 * args.seed + 500)
-        for k in range(args.practice):
-            model = build(args)
-            model.fit_scales(*data)
-            data = join(data, *(drill(args, model, world, steps, 100 + 10 * k + n) for n, world in enumerate(WORLDS)))
-        began = time.process_time()
-        model, n = build(args), args.gradient_steps
-        fit(model, *data, warmup=WARMUP, one_step=args.one_step, stages={10: n // 2, AHEAD: n - n // 2}, seed=args.seed)
-        found: dict[str, Any] = {"transitions": data[1].shape[0] * data[1].shape[1], "journeys": []}
-        found["fit_cpu_seconds"] = round(time.process_time() - began, 1)
-        about = {"kind": "dynamics", "cell": args.cell, "hidden": args.hidden, "body": model.body}
-        save_checkpoint(args.out / "checkpoints" / "model.safetensors", model.state_dict(), about)
-        found["prediction"] = predict({f"scheduled, {args.cell}": model}, data, held)
-        write(args.out / "prediction.csv", found["prediction"])
-        print(*found["prediction"], {k: v for k, v in found.items() if k not in ("prediction", "journeys")}, sep="\n")
+        found: dict[str, Any] = {"journeys": [], "prediction": []}
+        model = build(args)
+        if args.model is None:
+            found |= learn(args, model)
+            write(args.out / "prediction.csv", found["prediction"])
+            print(*found["prediction"], {k: found[k] for k in ("transitions", "fit_cpu_seconds")}, sep="\n", flush=True)
+        else:
+            model.load_state_dict(load_checkpoint(args.model)[0])
         ways: dict[str, dict[str, Journey]] = {world: {} for world in WORLDS}
-        for name, world in [(n, w) for n in ("model", "swimming", "walking", "simulator") for w in WORLDS]:
-            if (name != "simulator" or args.ceiling) and (name, world) != ("walking", "pool"):
-                found["journeys"].append(steer(args, model, world, name, ways[world]))
-                print(found["journeys"][-1], flush=True)
-                write(args.out / "journeys.csv", found["journeys"])
-                report(found)
+        rules = [("swimming", "pool"), *((name, "land") for name in ("swimming", "walking"))]
+        rules += [(name, "shore") for name in ("swimming", "walking", "switching")]
+        ceiling = [("simulator", world) for world in WORLDS] if args.ceiling else []
+        for name, world in [*(("model", world) for world in WORLDS), *rules, *ceiling]:
+            found["journeys"].append(steer(args, model, world, name, ways[world]))
+            print(found["journeys"][-1], flush=True)
+            write(args.out / "journeys.csv", found["journeys"])
+            report(found)
         run.save_json("metrics.json", found)
     return found
+
+
+def learn(args: Args, model: ScheduledDynamics) -> dict[str, Any]:
+    """Log, practise, fit; the model is kept in the run folder, and what it predicts of held-out runs is returned."""
+    steps = round(10 * args.seconds)
+    data = gather(args.animals, steps, 1000 * args.seed)
+    held = gather(max(1, args.animals // 3), steps, 1000 * args.seed + 500)
+    for k in range(args.practice):
+        model.fit_scales(*data)
+        data = join(data, *(drill(args, model, world, steps, 100 + 10 * k + n) for n, world in enumerate(WORLDS)))
+    began, n = time.process_time(), args.gradient_steps
+    fit(model, *data, warmup=WARMUP, one_step=args.one_step, stages={10: n // 2, AHEAD: n - n // 2}, seed=args.seed)
+    spent = round(time.process_time() - began, 1)
+    about = {"kind": "dynamics", "cell": args.cell, "hidden": args.hidden, "body": model.body}
+    save_checkpoint(args.out / "checkpoints" / "model.safetensors", model.state_dict(), about)
+    transitions = data[1].shape[0] * data[1].shape[1]
+    prediction = predict({f"scheduled, {args.cell}": model}, data, held)
+    return {"transitions": transitions, "fit_cpu_seconds": spent, "prediction": prediction}
 
 
 def build(args: Args) -> ScheduledDynamics:
@@ -183,6 +196,7 @@ def steer(args: Args, model: RecurrentDynamics, world: str, pilot: str, ways: di
         "model": lambda: ModelPilot(model, seed=args.seed),
         "swimming": lambda: by_bearing(SWIM),
         "walking": lambda: by_bearing(WALK),
+        "switching": by_medium,
         "simulator": lambda: SimulatorPilot(world, seed=args.seed, **few),
     }
     worlds = DriveWorlds(some, world=world)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from agents.drive_planning import TURNING, ModelPilot, by_bearing, closeness, practise, travel
-from agents.drive_world import READINGS, DriveWorlds, RandomDrives, drives_of, log, path, scatter
+from agents.drive_planning import TURNING, ModelPilot, by_bearing, by_medium, closeness, practise, travel
+from agents.drive_world import READINGS, SUBMERGED, DriveWorlds, RandomDrives, drives_of, log, path, scatter
 from rnn.dynamics import DynamicsState
 
 
@@ -70,11 +70,19 @@ def test_a_plan_is_worth_less_the_farther_it_ends_and_the_more_it_has_to_turn():
     sideways = closeness(track, straight + torch.pi / 2, targets) - closeness(track, straight, targets)
     torch.testing.assert_close(sideways, torch.tensor([0.0, -TURNING * torch.pi / 2]))
     # A trunk that swings about the right direction faces it.
-    swing = torch.tensor([0.2, 0.0, -0.2, 0.0, 0.2, -0.2])[:, None].expand(6, 2)
+    swing = torch.tensor([1.0, 0.2, -0.2, 0.0, 0.2, -0.2])[:, None].expand(6, 2)
     still = torch.tensor([[-1.0, 0.0], [-1.0, 0.0]]).expand(6, 2, 2)
     torch.testing.assert_close(
-        closeness(still, swing, targets), closeness(still, 0 * swing, targets), atol=0.05, rtol=0.0
+        closeness(still, swing, targets), closeness(still, 0 * swing, targets), atol=1e-4, rtol=0.0
     )
+
+
+def test_the_switching_rule_swims_in_the_deep_and_walks_elsewhere():
+    wet, dry = np.zeros((2, len(READINGS)))
+    wet[SUBMERGED] = 0.9
+    actions = by_medium()(KinematicWorlds(), np.stack([wet, dry]), TARGETS)
+    mean = sum(drives_of(actions)) / 2
+    assert mean == pytest.approx([4.0, 2.0], abs=0.02)
 
 
 @pytest.mark.parametrize("world", ["land", "shore"])
