@@ -115,9 +115,9 @@ def by_medium(depth: float = 0.8) -> Pilot:
     return pilot
 
 
-TURNING = 1.5
-"""How far an animal gets while it turns by a radian, BL: what facing the wrong way costs. Its speed over its greatest
-turning rate, 0.25 BL/s over 10 deg/s on land (in water 0.6 BL/s over 40 deg/s, less)."""
+TURNING = 1.0
+"""How far an animal gets while it turns by a radian, BL: what facing the wrong way costs. Of the order of its speed
+over its greatest turning rate: 0.6 BL/s over 40 deg/s in water, 0.25 BL/s over 10 deg/s on land."""
 
 
 def closeness(position: Tensor, heading: Tensor, targets: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class Args:
     seeds: list[int] = field(default_factory=lambda: [20, 21, 22])
     """Of data, model, places and plans."""
     ceilings: list[int] = field(default_factory=lambda: [20])
-    """Seeds for which the simulator plans too, to two targets in the pool and to one elsewhere."""
+    """Seeds for which the simulator plans too, to one target in each world."""
     animals: int = 12
     """Logged in each world."""
     seconds: float = 20.0
@@ -121,7 +121,7 @@ def main(args: Args) -> list[dict[str, Any]]:
         if any(run["seed"] == seed and not run.get("partial") for run in runs):
             continue
         others = [run for run in runs if run["seed"] != seed]
-        settings = {"animals": args.animals, "seconds": args.seconds, "ceiling": 2 * (seed in args.ceilings)}
+        settings = {"animals": args.animals, "seconds": args.seconds, "ceiling": int(seed in args.ceilings)}
         about = {"seed": seed, **settings, **({"model": args.model.parts[-3]} if args.model else {})}
         asked = salamander_world.Args(seed=seed, out=args.runs / f"seed_{seed}", model=args.model, **settings)
         report = partial(keep, others=others, about=about, out=args.out)

@@ -93,7 +93,7 @@ def main(args: Args, report: Callable[[dict[str, Any]], None] = lambda found: No
         rules = [("swimming", "pool"), *((name, "land") for name in ("swimming", "walking"))]
         rules += [(name, "shore") for name in ("swimming", "walking", "switching")]
         ceiling = [("simulator", world) for world in WORLDS] if args.ceiling else []
-        for name, world in [*(("model", world) for world in WORLDS), *rules, *ceiling]:
+        for name, world in [*(("model", world) for world in WORLDS), *ceiling, *rules]:
             found["journeys"].append(steer(args, model, world, name, ways[world]))
             print(found["journeys"][-1], flush=True)
             write(args.out / "journeys.csv", found["journeys"])
