@@ -85,7 +85,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         + ["lr_end", "0.2", "scale", "[3,1,20,1]", "mirror_signs", "[-1,-1,-1,-1]", "mirror_actions", "[1,0]"],
     ),
     "cartpole_controls": (
-        "The same beside its controls",
+        "CartPole-v1, velocities hidden, the controls of recurrent DQN (gaps as they are, no mirror)",
         [*_HIDDEN, "--steps", "24000", "--controls", "memoryless", "trace", "full_state", "--evaluate-every", "8000"],
     ),
     "cartpole_fitted": (
