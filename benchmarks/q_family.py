@@ -46,8 +46,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     "table1": (
         "NFQ table 1: pole from random data, 50 runs, success: all of 200 test episodes last 300 s; 40 iterates, "
         "always the last 5 averaged, and the chosen one is the best of ten in 30 other episodes",
-        "scripts/nfq_tables.py --table 1 --runs 50 --tests 200 --choose 30 --average 5 --iterates 40 --seed 8".split()
-        + ["--episodes", "200", "100"],
+        "scripts/nfq_tables.py --table 1 --runs 50 --tests 200 --choose 30 --average 5 --iterates 40 --seed 8".split(),
     ),
     "table2": (
         "NFQ table 2: mountain car, growing batch (two layers of 15 units; the paper has 5)",
@@ -267,7 +266,7 @@ def nfq_rows(data: dict[str, Any]) -> list[str]:
         body = [
             f"| {n} | {row['transitions']:.0f} | {row['last']} of {data['runs']} | {row['chosen']} of {data['runs']} "
             f"| {paper.get(str(n), '')} % |"
-            for n, row in data["rows"].items()
+            for n, row in sorted(data["rows"].items(), key=lambda item: int(item[0]))
         ]
         note = f"A random episode lasts {data['steps_per_random_episode']:.1f} steps (paper: about 6). "
         return [*head, *body, "", note + f"The call that finished it took {data['cpu_seconds']} CPU-s."]

@@ -137,6 +137,7 @@ def pole_table(args: Args, store: Path) -> dict[str, Any]:
         }
         write_atomically(store, json.dumps(rows).encode())
         print(f"{episodes} random episodes: {rows[episodes]}", flush=True)
+    rows = dict(sorted(rows.items()))
     return {"rows": rows, "steps_per_random_episode": rows[args.episodes[-1]]["transitions"] / args.episodes[-1]}
 
 
