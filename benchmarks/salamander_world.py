@@ -1,6 +1,8 @@
 """What a model learned from the animal's motion foresees, and where plans in it lead.
 
-    python -m benchmarks.salamander_world --seeds 20 21 22 --ceilings 20
+    python -m benchmarks.salamander_world --seeds 20 --ceilings
+    python -m benchmarks.salamander_world --seeds 21 22 --ceilings 22 \\
+        --model runs/salamander_world/seed_20/checkpoints/model.safetensors     # other places, the same model
 
 Runs `scripts/salamander_world.py` per seed and writes `benchmarks/results/salamander_world.json` and `.md` after every
 journey; seeds that are complete are not repeated. 5 to 8 CPU-minutes per seed, and as many again for a ceiling.
@@ -67,7 +69,7 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
         "",
         "Journeys to targets (within 0.5 BL of the centre of mass): pool and land 3 BL away all around, shore from the",
         "water to 0.8 BL up the beach; ended after 20 s in the pool, 40 s elsewhere. `model` plans in the model,",
-        "`simulator` in copies of the very world (its first targets only; fewer candidates), `swimming` and `walking`",
+        "`simulator` in copies of the very world (first targets, few candidates, 3 s ahead), `swimming` and `walking`",
         "turn towards the target at a drive that swims, and one that walks, `switching` at the one in deep water, at",
         "the other elsewhere; these have no model. Time and distance are",
         "medians over journeys, those that did not arrive being the longest.",
@@ -87,6 +89,10 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
                 f"| {world} | {pilot} | {arrived} of {targets} | {f'{middle:.1f}' if np.isfinite(middle) else '-'} "
                 f"| {least:.2f} | {wet:.2f} | {cpu * len(some) / targets:.0f} |"
             )
+    for run in runs:
+        if "model" in run:
+            taught = run["model"].replace("_", " ")
+            lines += ["", f"Places and plans of seed {run['seed']} under the model of {taught}."]
     pairs = same_targets(journeys)
     if pairs:
         lines += ["", "Seconds to the same targets, by the model's plans and by the simulator's: " + pairs + "."]
