@@ -5,10 +5,9 @@
 A mass on a spring (`oscillator/Damped-v0`, 3 s an episode, three episodes a life) is to be brought to rest by a motor
 that in half of the lives pushes the other way. All policies read position, velocity, their last action, their last
 reward and the ends of episodes: recurrent PPO, the same learner without memory, and one without memory that is told the
-gain, the ceiling. The controls, which have nothing to find out, train for a quarter of the steps (the one that is told
-is at its ceiling by then). Judged greedily on 256 fresh lives. Writes `benchmarks/results/meta_learning.json` and `.md` after
-every run (runs already there are not repeated) and the adaptation curves to `runs/meta_learning.png`. 20
-to 80 CPU-seconds per run.
+gain, the ceiling. The controls, which have nothing to find out, train for a quarter of the steps. Judged greedily on
+256 fresh lives. Writes `benchmarks/results/meta_learning.json` and `.md` after every run (runs already there are not
+repeated) and the adaptation curves to `runs/meta_learning.png`. 10 to 70 CPU-seconds per run.
 """
 
 from __future__ import annotations
