@@ -39,7 +39,6 @@ POLL = 2.0  # seconds between looks for seeds that are finished
 _Q = ["scripts/train_q.py", "--seeds", "200:205"]  # no setting was chosen on these seeds
 _HIDDEN = [*_Q, "--hide", "velocity"]
 _BOTH = ["--controls", "recurrent", "memoryless"]
-_ALL = [*_BOTH, "trace", "full_state"]
 
 # section: (heading, command)
 SECTIONS: dict[str, tuple[str, list[str]]] = {
@@ -73,7 +72,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         [*_HIDDEN, "--env", "oscillator/Forced-v0", "--steps", "20000", "--evaluate-every", "5000", *_BOTH],
     ),
     "steer": (
-        "salamander/Steer-v0 by drive clamps, the bearing seen for 0.5 s of every 2 s (Euler steps of 5 ms)",
+        "salamander/Steer-v0 by drive clamps, the bearing seen for 0.5 s of every 2 s (Euler steps of 5 ms); both "
+        "learn from mirror images too",
         ["scripts/train_q.py", "--seeds", "310:315", "--hide", "velocity", "--env", "salamander/Steer-v0"]
         + ["--steps", "16000", *_BOTH, "--evaluate-every", "4000", "--episodes", "60", "--film"],
     ),
@@ -299,6 +299,7 @@ def q_rows(part: dict[str, Any]) -> list[str]:
         cpu = " to ".join(str(v) for v in row.get("cpu_seconds_to_threshold", ["-"]))
         total = float(np.round(row["cpu_seconds"][0], 1))
         reached = f"{row['reached_threshold']} of {row['seeds']}"
+        name = "fitted Q" if part["results"][0]["agent"] == "fitted_q" else name  # it has no memory to be named after
         lines.append(f"| {name} | {row['seeds']} | {spread[0]} | {spread[1]} | {total} | {reached} | {steps} | {cpu} |")
         if goal:
             lines[-1] += " {} % ({} to {}) |".format(*[round(100 * v) for v in row["reached_goal"]])
