@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROW = {"variant": "recurrent", "cpu_seconds": 2.0, "steps_to_threshold": None, "cpu_seconds_to_threshold": None}
+ROW = {
+    "variant": "recurrent",
+    "agent": "dqn",
+    "cpu_seconds": 2.0,
+    "steps_to_threshold": None,
+    "cpu_seconds_to_threshold": None,
+}
 CHILD = """
 import json, pathlib, sys, time
 folder = pathlib.Path(sys.argv[sys.argv.index("--out") + 1])
