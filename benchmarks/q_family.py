@@ -111,9 +111,10 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         + ["--controls", "recurrent", "full_state", "memoryless", "trace"],
     ),
     "lunar_lander": (
-        "LunarLander-v3, velocities hidden, with controls (needs the extra `lander`)",
-        ["scripts/train_q.py", "--seeds", "300:302", "--hide", "velocity", "--env", "LunarLander-v3"]
-        + ["--steps", "30000", "--evaluate-every", "15000", "--controls", "recurrent", "full_state", "memoryless"],
+        "LunarLander-v3, velocities hidden, Q(lambda) without replay in 32 worlds (needs the extra `lander`)",
+        ["scripts/train_q.py", "--seeds", "310:315", "--hide", "velocity", "--env", "LunarLander-v3", "--agent", "pqn"]
+        + ["--worlds", "32", "--steps", "200000", "--evaluate-every", "40000", "--jobs", "2"]
+        + ["--controls", "recurrent", "full_state", "memoryless"],
     ),
     "acrobot": (
         "Acrobot-v1, velocities hidden, with controls",
