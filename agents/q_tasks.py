@@ -114,15 +114,7 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "LunarLander-v3": {
         "recurrent_dqn": {"reward_scale": 0.01, "target_rate": 0.03, "epsilon_steps": 15_000},
-        "pqn": {
-            "reward_scale": 0.02,
-            "rollout": 64,
-            "encoder": 0,
-            "lambda_": 0.95,
-            "lr_end": 0.1,
-            "epsilon_steps": 100_000,
-            "scale": (6.0, 6.0, 1.0, 1.0, 6.0, 1.0, 1.0, 1.0),  # velocities show as small differences of places
-        },
+        "pqn": {"reward_scale": 0.02, "lr_end": 0.1, "epsilon_steps": 150_000},
     },
     "Pendulum-v1": {
         "recurrent_dqn": {

@@ -112,9 +112,9 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "lunar_lander": (
         "LunarLander-v3, velocities hidden, Q(lambda) without replay in 32 worlds (needs the extra `lander`)",
-        ["scripts/train_q.py", "--seeds", "310:315", "--hide", "velocity", "--env", "LunarLander-v3", "--agent", "pqn"]
+        ["scripts/train_q.py", "--seeds", "320:325", "--hide", "velocity", "--env", "LunarLander-v3", "--agent", "pqn"]
         + ["--worlds", "32", "--steps", "200000", "--evaluate-every", "40000", "--jobs", "2"]
-        + ["--controls", "recurrent", "full_state", "memoryless"],
+        + ["--controls", "full_state", "recurrent", "memoryless"],
     ),
     "acrobot": (
         "Acrobot-v1, velocities hidden, with controls",
