@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import json
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,6 +153,8 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
 
 
 def main(args: Args) -> list[dict[str, Any]]:
+    if unknown := set(args.tasks) - set(RULES):
+        raise ValueError(f"unknown tasks {', '.join(sorted(unknown))}; there are {', '.join(RULES)}")
     torch.set_num_threads(1)
     path = args.out / "drive_level.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
@@ -176,4 +179,7 @@ def main(args: Args) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"drive_level: {error}")

@@ -16,6 +16,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import csv
 import json
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -132,6 +133,8 @@ def over_seeds(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def main(args: Args) -> list[dict[str, Any]]:
+    if unknown := set(args.tasks) - set(FREQUENCY):
+        raise ValueError(f"unknown tasks {', '.join(sorted(unknown))}; there are {', '.join(FREQUENCY)}")
     path = args.out / "learned_gaits.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
     # There was no price of effort before, the search went further, and all physics was fine.
@@ -158,4 +161,7 @@ def main(args: Args) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"learned_gaits: {error}")

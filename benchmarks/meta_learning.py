@@ -18,6 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import json
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,6 +137,8 @@ def draw(runs: list[dict[str, Any]], path: Path) -> None:
 
 
 def main(args: Args) -> list[dict[str, Any]]:
+    if unknown := set(args.ways) - set(WAYS):
+        raise ValueError(f"unknown ways {', '.join(sorted(unknown))}; there are {', '.join(WAYS)}")
     torch.set_num_threads(1)
     path = args.out / "meta_learning.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
@@ -150,4 +153,7 @@ def main(args: Args) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"meta_learning: {error}")

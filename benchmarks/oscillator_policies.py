@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import json
+import sys
 import time
 from dataclasses import dataclass, field
 from itertools import product
@@ -151,6 +152,10 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
 
 
 def main(args: Args) -> list[dict[str, Any]]:
+    if unknown := set(args.tasks) - set(TASKS):
+        raise ValueError(f"unknown tasks {', '.join(sorted(unknown))}; there are {', '.join(TASKS)}")
+    if unknown := set(args.arms) - set(ARMS):
+        raise ValueError(f"unknown arms {', '.join(sorted(unknown))}; there are {', '.join(ARMS)}")
     torch.set_num_threads(1)
     path = args.out / "oscillator_policies.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
@@ -165,4 +170,7 @@ def main(args: Args) -> list[dict[str, Any]]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Args))
+    try:
+        main(tyro.cli(Args))
+    except (ValueError, OSError) as error:
+        sys.exit(f"oscillator_policies: {error}")

@@ -10,8 +10,6 @@ multiplied by 0.01. With a discount of 0.99 and a rate of 3e-4 its values grew w
 
 from __future__ import annotations
 
-import argparse
-import json
 import warnings
 from typing import Any
 
@@ -22,7 +20,7 @@ import torch
 from d3rlpy.algos.qlearning.explorers import LinearDecayEpsilonGreedy
 from d3rlpy.logging import NoopAdapterFactory
 from d3rlpy.models import VectorEncoderFactory
-from q_peer_task import Record, returns, world
+from q_peer_task import Record, main, returns, world
 
 LR, BATCH, UNITS, GAMMA, UPDATE_EVERY = 6.25e-5, 32, [64, 64], 0.95, 2
 EPSILON, EPSILON_STEPS, REPLAY, WARMUP, REWARD_SCALE = 0.03, 10_000, 50_000, 1_000, 0.01
@@ -55,12 +53,6 @@ def train(seed: int, steps: int, every: int, threshold: float) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore")
+    warnings.filterwarnings("ignore")  # the peer's own
     torch.set_num_threads(1)
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=20_000)
-    parser.add_argument("--every", type=int, default=2_000)
-    parser.add_argument("--threshold", type=float, default=475.0)
-    args = parser.parse_args()
-    print(json.dumps(train(args.seed, args.steps, args.every, args.threshold)))
+    main(train, __doc__)

@@ -6,6 +6,8 @@ The peers may stand in a Python of their own, without the rest of this project, 
 
 from __future__ import annotations
 
+import argparse
+import json
 import time
 from collections.abc import Callable
 from typing import Any
@@ -92,3 +94,14 @@ class Record:
         first = next((row for row in self.curve if row[2] >= threshold), None)
         row = {"seed": seed, "final": float(final.mean()), "cpu_seconds": round(spent, 1), "first": first}
         return {**row, "curve": self.curve}
+
+
+def main(train: Callable[[int, int, int, float], dict[str, Any]], about: str | None) -> None:
+    """Run a peer's `train(seed, steps, every, threshold)` as the command line says; the last line printed is JSON."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--every", type=int, default=2_000)
+    parser.add_argument("--threshold", type=float, default=475.0)
+    args = parser.parse_args()
+    print(json.dumps(train(args.seed, args.steps, args.every, args.threshold)))

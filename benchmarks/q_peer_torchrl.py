@@ -11,14 +11,12 @@ tutorial, with the state stored when acting; there is no burn-in and no dueling 
 
 from __future__ import annotations
 
-import argparse
-import json
 import warnings
 from typing import Any
 
 import numpy as np
 import torch
-from q_peer_task import Record, returns, world
+from q_peer_task import Record, main, returns, world
 from tensordict.nn import TensorDictModule, TensorDictSequential
 from torch import Tensor, nn
 from torchrl.collectors import Collector
@@ -105,12 +103,6 @@ def train(seed: int, steps: int, every: int, threshold: float) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore")
+    warnings.filterwarnings("ignore")  # the peer's own
     torch.set_num_threads(1)
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=50_000)
-    parser.add_argument("--every", type=int, default=5_120)
-    parser.add_argument("--threshold", type=float, default=475.0)
-    args = parser.parse_args()
-    print(json.dumps(train(args.seed, args.steps, args.every, args.threshold)))
+    main(train, __doc__)

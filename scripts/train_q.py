@@ -241,3 +241,5 @@ if __name__ == "__main__":
         main(tyro.cli(Args))
     except (gymnasium.error.Error, ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; give the same command with --out RUN_FOLDER to go on from the last evaluation")

@@ -34,9 +34,9 @@ from agents.recurrent_ppo import RecurrentPPO
 from agents.rollout import rollout
 from agents.runs import Run
 from agents.salamander_gait import SalamanderGait
+from sim.salamander_tasks import GRAVITY
 
 WORLD = {"swim": "pool", "walk": "land"}
-GRAVITY = 9.81  # m/s^2
 EFFORT = {"swim": 0.01, "walk": 0.0}
 """In the water the task's own economy hardly tells gaits apart at the power that its speed takes; without a further
 price the best is a short quick wave, which sways least and wastes most; at 0.03 it is a beating tail."""
