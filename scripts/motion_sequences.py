@@ -39,14 +39,8 @@ from rnn.data import Sections
 from rnn.fit import Training, evaluate, fit
 from rnn.model import Model
 from rnn.models import make_cell
-from rnn.objectives import (
-    accuracy,
-    connectionist,
-    cross_entropy,
-    mixture_density,
-    mixture_sample,
-    squared_error,
-)
+from rnn.objectives import accuracy, cross_entropy, mixture_density, mixture_sample, squared_error
+from rnn.orders import collapse, edit_distance, order_loss
 from rnn.unroll import unroll
 
 COMPONENTS = 6  # of the mixture
@@ -82,40 +76,6 @@ class Args:
     """a CSV file that keeps the measures of all tasks, for example benchmarks/results/motion_sequences.csv"""
     quiet: bool = False
     """print the summary only"""
-
-
-def collapse(labels: Tensor) -> list[int]:
-    """A course of labels without repetitions.
-
-    >>> collapse(torch.tensor([0, 0, 2, 2, 1]))
-    [0, 2, 1]
-    """
-    return [int(v) for v in torch.unique_consecutive(labels)]
-
-
-def order_loss(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Connectionist loss against the order of the gaits, spread over all steps and rows so that means agree."""
-    orders = [collapse(row) for row in targets.T]
-    lengths = torch.tensor([len(order) for order in orders])
-    labels = torch.zeros(len(orders), int(lengths.max()), dtype=torch.long)
-    for row, order in enumerate(orders):
-        labels[row, : len(order)] = torch.tensor(order) + 1
-    steps = torch.full((len(orders),), len(outputs))
-    return connectionist(outputs, labels.to(outputs.device), steps, lengths).expand(outputs.shape[:2])
-
-
-def edit_distance(a: list[int], b: list[int]) -> int:
-    """Insertions, deletions and replacements that turn one order into the other.
-
-    >>> edit_distance([0, 1, 2], [0, 2])
-    1
-    """
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        before, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (x != y))
-    return row[-1]
 
 
 class Task(NamedTuple):

@@ -129,10 +129,3 @@ def test_all_tasks_and_seeds_fill_one_table_with_medians(script, tmp_path):
     assert f"{(low + high) / 2:.3g} ({low:.3g} to {high:.3g}, 2)" in line
     with pytest.raises(ValueError, match="score, continue and all"):
         module.main(module.Args(task="dance", out=tmp_path))
-
-
-def test_orders_are_compared_by_edits(script):
-    module = script("motion_sequences")
-    assert module.edit_distance([1, 2], [1, 2]) == 0 and module.edit_distance([], [1, 2]) == 2
-    assert module.edit_distance([0, 1, 2], [1, 0, 2]) == 2
-    assert module.collapse(torch.tensor([2, 2, 0, 0, 2])) == [2, 0, 2]
