@@ -32,6 +32,8 @@ class PQNConfig(RecurrentDQNConfig):
     encoder: int = 64
     epsilon: float = 0.05
     epsilon_steps: int = 50_000
+    forecast: float = 0.0
+    """Weight of a second loss, the error of the foretold next observation: what was not seen has to be remembered."""
     act_with_target: bool = True
     """Judge with an average of the weights; acting while learning uses the weights themselves."""
     target_rate: float = 0.005
@@ -56,6 +58,8 @@ class PQN(RecurrentDQN):
     def build(self) -> None:
         super().build()
         c = self.config
+        if c.forecast < 0:
+            raise ValueError(f"`forecast` weighs a loss, 0 or more; received {c.forecast}")
         if self.n_envs % min(c.minibatches, self.n_envs):
             raise ValueError(f"{self.n_envs} worlds do not divide into {c.minibatches} minibatches of whole worlds")
         self.online = self._normed()
@@ -86,6 +90,7 @@ class PQN(RecurrentDQN):
             previous_reward=c.previous_reward,
             norm=True,
             initial_value=c.initial_value,
+            forecast=c.forecast > 0,
         ).to(self.device)
 
     def next_batch(self) -> Any:
@@ -110,13 +115,16 @@ class PQN(RecurrentDQN):
             for rows in order.chunk(min(c.minibatches, self.n_envs)):
                 part = batch._replace(**{n: getattr(batch, n)[:, rows] for n in _ROWS})
                 start = self._start([part[rows] for part in memory], len(rows))
-                q = self.online.sequence(part, start)
+                h = self.online.outputs(part, start)
+                q = self.online.values(h)
                 with torch.no_grad():
                     v_t = q[1:].amax(2)
                     cut = part.truncated[:-1]
                     target, valid = lambda_returns(part.reward[:-1], discount_t[:, rows], v_t, c.lambda_, cut)
                 td = td_errors(q[:-1], part.action[:-1], target)
                 loss = (td.square() * valid).sum() / valid.sum().clamp_min(1)
+                if self.online.forecast is not None:
+                    loss = loss + c.forecast * self.online.forecast.loss(h, part)
                 norm = self.descend(self.optimiser, loss, c.max_norm)
                 loss_sum = float(loss.detach())
                 with torch.no_grad():

@@ -18,7 +18,9 @@ from sim.encode import Mp4Writer
 __all__ = ["film_agent"]
 
 
-def film_agent(agent: Any, name: str, out: Path, *, hide: bool, seed: int = 0, worlds: int = 6) -> Path | str:
+def film_agent(
+    agent: Any, name: str, out: Path, *, hide: bool, seed: int = 0, worlds: int = 6, frame_skip: int = 1
+) -> Path | str:
     """Film a learner in its task; returns the film's path, or why there is none.
 
     Args:
@@ -28,6 +30,7 @@ def film_agent(agent: Any, name: str, out: Path, *, hide: bool, seed: int = 0, w
         hide: what `make_task` hides.
         seed: of the episode.
         worlds: how many steering animals are shown side by side.
+        frame_skip: environment steps per action and picture.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     if name == "salamander/Steer-v0":
@@ -35,7 +38,7 @@ def film_agent(agent: Any, name: str, out: Path, *, hide: bool, seed: int = 0, w
         title = "steering by drive clamps; a filled target is in sight"
         return steer_film(watch(agent, env, seed=seed), out, length=env.inner.unwrapped.salamander.length, title=title)
     try:
-        env_1 = make_task(name, 1, hide=hide, render_mode="rgb_array")
+        env_1 = make_task(name, 1, hide=hide, frame_skip=frame_skip, render_mode="rgb_array")
         return _pictures(agent, env_1, out, seed)
     except (DependencyNotInstalled, TypeError) as why:  # no pygame; or a task that draws no pictures
         return f"no film of {name}: {why}"

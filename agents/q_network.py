@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from agents.forecast import Forecast
 from agents.replay import Sequences
 from agents.spaces import rebuild
 from rnn.cell import Cell, map_state
@@ -80,6 +81,7 @@ class QNetwork(nn.Module):
         heads: width of the dense layer of each head; 0 for linear heads.
         norm: layer normalisation after every dense layer and after the cell.
         initial_value: added to every value at the start.
+        forecast: a second head that foretells the next observation (see `agents.forecast`).
 
     The attribute `path` says how sequences are unrolled (see `rnn.unroll`).
 
@@ -104,6 +106,7 @@ class QNetwork(nn.Module):
         previous_reward: bool = False,
         norm: bool = False,
         initial_value: float = 0.0,
+        forecast: bool = False,
     ):
         super().__init__()
         self.num_actions, self.dueling = num_actions, dueling
@@ -125,6 +128,7 @@ class QNetwork(nn.Module):
         last = list((self.advantage if self.value is None else self.value).parameters())[-1]
         with torch.no_grad():
             last.add_(initial_value)  # the bias of the last layer
+        self.forecast = Forecast(size, obs_size, num_actions) if forecast else None
 
     def initial_state(self, batch: int) -> QState:
         device = self.scale.device
@@ -163,11 +167,13 @@ class QNetwork(nn.Module):
 
     def sequence(self, data: Sequences, memory: Any = None) -> Tensor:
         """Values [T, B, K] of whole sequences; the state is reset inside them where an episode starts."""
+        return self.values(self.outputs(data, memory))
+
+    def outputs(self, data: Sequences, memory: Any = None) -> Tensor:
+        """What the heads see, [T, B, H], along whole sequences."""
         action = one_hot(data.before, self.num_actions).to(data.obs.dtype)
         u = self.inputs(data.obs, action, data.earned, data.first)
-        if self.cell is None:
-            return self.values(self.dense(u))
-        return self.values(self.course(u, memory, data.first))
+        return self.dense(u) if self.cell is None else self.course(u, memory, data.first)
 
     def course(self, u: Tensor, memory: Any, first: Tensor) -> Tensor:
         """Outputs of the cell [T, B, H] along sequences."""

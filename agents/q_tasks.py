@@ -16,6 +16,7 @@ from agents.learner import Learner
 from agents.pqn import PQN
 from agents.recurrent_dqn import RecurrentDQN
 from agents.recurrent_fitted_q import RecurrentFittedQ
+from sim.frame_skip import FrameSkip
 from sim.wrappers import HideVelocity
 
 __all__ = ["AGENTS", "CONTROLS", "REACHED", "SETTINGS", "THRESHOLDS", "DiscreteActions", "make_agent", "make_task"]
@@ -114,7 +115,17 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "LunarLander-v3": {
         "recurrent_dqn": {"reward_scale": 0.01, "target_rate": 0.03, "epsilon_steps": 15_000},
-        "pqn": {"reward_scale": 0.02, "lr_end": 0.1, "epsilon_steps": 150_000},
+        "pqn": {  # for actions that are kept up for four steps
+            "reward_scale": 0.02,
+            "lr_end": 0.1,
+            "epsilon_steps": 60_000,
+            "encoder": 0,
+            "scale": (5.0, 5.0, 1.0, 1.0, 5.0, 1.0, 1.0, 1.0),  # speeds are told from small differences
+            "forecast": 1.0,
+            "epochs": 4,
+            "minibatches": 8,
+            "target_rate": 0.002,
+        },
     },
     "Pendulum-v1": {
         "recurrent_dqn": {
@@ -166,7 +177,9 @@ class DiscreteActions(VectorActionWrapper):
         return self.table[np.asarray(actions)]
 
 
-def make_task(name: str, num_envs: int, *, hide: bool = True, choices: int = 5, **options: Any) -> Any:
+def make_task(
+    name: str, num_envs: int, *, hide: bool = True, choices: int = 5, frame_skip: int = 1, **options: Any
+) -> Any:
     """Worlds of a task with discrete actions; `salamander/Steer-v0` is steered by drive clamps (`DriveTask`).
 
     Args:
@@ -174,18 +187,27 @@ def make_task(name: str, num_envs: int, *, hide: bool = True, choices: int = 5, 
         num_envs: worlds.
         hide: take the velocities away; let the bearing blink.
         choices: number of actions where the task's own is a continuous number.
+        frame_skip: environment steps per action (`sim.frame_skip`).
         options: of the environment.
+
+    Raises:
+        ValueError: a frame skip for a task whose worlds are not made one by one.
     """
+    batched = bool(gymnasium.spec(name).vector_entry_point) and not name.startswith("CartPole")
+    if frame_skip != 1 and (batched or name == "salamander/Steer-v0"):
+        raise ValueError(f"`frame_skip` needs worlds that are made one by one; those of {name} are one batch: use 1")
     if name == "salamander/Steer-v0":
         blink = {} if hide else {"blink": None}
         return DriveTask(num_envs, **{"timestep": 0.005, "integrator": "euler", "threads": 1, **blink, **options})
     same = {"autoreset_mode": AutoresetMode.SAME_STEP}
-    if gymnasium.spec(name).vector_entry_point and not name.startswith("CartPole"):
+    if batched:
         if name.startswith("oscillator/"):
             options = {"discrete_actions": choices, **options}
         env = gymnasium.make_vec(name, num_envs, **options)
     else:
-        env = gymnasium.make_vec(name, num_envs, vectorization_mode="sync", vector_kwargs=same, **options)
+        skips = [lambda env: FrameSkip(env, frame_skip)] if frame_skip != 1 else []
+        how: dict[str, Any] = {"vectorization_mode": "sync", "vector_kwargs": same, "wrappers": skips}
+        env = gymnasium.make_vec(name, num_envs, **how, **options)
     if isinstance(env.single_action_space, Box):
         env = DiscreteActions(env, choices)
     return HideVelocity(env) if hide else env

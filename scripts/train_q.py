@@ -49,7 +49,9 @@ class Args:
     seeds: str = "0:5"
     """FIRST:LAST (not included) or FIRST:LAST:STEP, or one number."""
     steps: int = 30_000
-    """Environment steps of all worlds together."""
+    """Decisions of all worlds together."""
+    frame_skip: int = 1
+    """Environment steps under each decision."""
     worlds: int = 16
     """Worlds that run side by side."""
     evaluate_every: int = 2_000
@@ -97,7 +99,7 @@ class Curve(BaseCallback):
     def __init__(self, args: Args, variant: str, folder: Path, spent: float = 0.0):
         super().__init__()
         self.args, self.folder = args, folder
-        self.worlds = make_task(args.env, 20, hide=hidden(args, variant))
+        self.worlds = make_task(args.env, 20, hide=hidden(args, variant), frame_skip=args.frame_skip)
         self.rows: list[list[float]] = []
         self.started, self.outside, self.before = time.process_time(), 0.0, spent
 
@@ -135,7 +137,7 @@ def train_seed(args: Args, variant: str, seed: int, root: Path) -> dict[str, Any
     done = folder / "result.json"
     if done.is_file():
         return json.loads(done.read_text())
-    env = make_task(args.env, args.worlds, hide=hidden(args, variant))
+    env = make_task(args.env, args.worlds, hide=hidden(args, variant), frame_skip=args.frame_skip)
     settings: dict[str, Any] = {key: json.loads(value) for key, value in args.set.items()}
     if args.agent != "fitted_q":
         settings = {"cell": args.cell, **settings, **CONTROLS[variant]}
@@ -151,12 +153,13 @@ def train_seed(args: Args, variant: str, seed: int, root: Path) -> dict[str, Any
         agent = make_agent(args.agent, args.env, env, seed=seed, **settings)
         agent.learn(args.steps, callback=curve)
     cpu = curve.cpu()
-    fresh = make_task(args.env, args.episodes, hide=hidden(args, variant))
+    fresh = make_task(args.env, args.episodes, hide=hidden(args, variant), frame_skip=args.frame_skip)
     final = evaluate(agent, fresh, args.episodes, seed=90_000 + seed)
     kept = AGENTS[args.agent].load(folder / "best")
     best = evaluate(kept, fresh, args.episodes, seed=90_000 + seed)
     if args.film and seed == seeds_of(args.seeds)[0]:
-        print(film_agent(kept, args.env, folder / "film.mp4", hide=hidden(args, variant), seed=seed))
+        how: dict[str, Any] = {"hide": hidden(args, variant), "frame_skip": args.frame_skip}
+        print(film_agent(kept, args.env, folder / "film.mp4", seed=seed, **how))
     threshold = THRESHOLDS.get(args.env)
     reached = next((row for row in curve.rows if threshold is not None and row[2] >= threshold), None)
     result = {
