@@ -1,7 +1,8 @@
 """How many natural periods ahead learned models predict a forced oscillator and a pendulum, open loop.
 
     python -m benchmarks.open_loop --tasks forced --seeds 20 21 22 23 24
-    python -m benchmarks.open_loop --tasks pendulum --seeds 30 31 32 33 34
+    python -m benchmarks.open_loop --tasks pendulum --seeds 30 31 32
+    python -m benchmarks.open_loop --tasks pendulum --seeds 40 41 42 43 44 --gradient-steps 0
 
 Runs `scripts/fit_world.py` per task and seed and writes `benchmarks/results/open_loop.json` and `.md` after every run;
 runs already there are not repeated. About a minute of CPU per task and seed.
@@ -54,9 +55,10 @@ def write(rows: list[dict[str, Any]], out: Path) -> None:
         "held-out episodes under random pushes; mean, and range of the medians, over seeds. `through`: share of the",
         "episodes (75 periods of the oscillator, 49 of the pendulum) predicted to their end. `gru`: trained by",
         f"{GRADIENT_STEPS['pendulum']:,} gradient steps (pendulum) or {GRADIENT_STEPS['forced']} (oscillator). `fast",
-        "weights`: recursive least squares in a cell, as it watches. `simulator`: the equations from the last",
-        "reading, exact but for its single precision (pendulum), or without the hidden rhythms and at the mean of what",
-        "is drawn (oscillator).",
+        "weights`: recursive least squares in a cell, as it watches. `polynomial`: of the last reading, of degree 5;",
+        "`in order`: of degree 7, with the new value of each reading in the place of its old one for those after it.",
+        "`simulator`: the equations from the last reading, exact but for its single precision (pendulum), or without",
+        "the hidden rhythms and at the mean of what is drawn (oscillator).",
         "",
         "| task | model | seeds | horizon, periods | range | tenth | through | error after 1, 10, 100 steps | CPU-s |",
         "|---|---|---|---|---|---|---|---|---|",

@@ -4,7 +4,7 @@
     python -m scripts.fit_world --task forced --out runs/world_forced
 
 Logs episodes under random pushes, fits models, and predicts held-out episodes from a measured beginning: a recurrent
-model trained by gradients, one whose fast weights are fitted while it runs, an ensemble and a polynomial (full
+model trained by gradients, one whose fast weights are fitted while it runs, an ensemble and polynomials (full
 observation), linear ones fitted to all data and to each episode's beginning, the equations of the task without what is
 hidden, and the last value. `horizon.csv` holds, per model, the median horizon (steps and natural periods until the
 error exceeds 0.4 deviations; `episodes_through` counts those that never do) and the error after 1, 10 and 100 steps.
@@ -68,6 +68,12 @@ TASKS: dict[str, dict[str, Any]] = {
         "stages": {20: 0.05, 50: 0.03},
     },
 }
+
+POLYNOMIALS: dict[str, dict[str, Any]] = {
+    "polynomial": {"degree": 5, "ordered": False},
+    "polynomial in order": {"degree": 7},
+}
+"""Of all readings from the old ones, and of each from the old ones and the new ones of those before it."""
 
 
 @dataclass
@@ -148,13 +154,15 @@ def main(args: Args) -> list[dict[str, Any]]:
             began = time.process_time()
             found["ensemble"] = of_ensemble(obs, actions, held, pushes, W, args.ensemble_steps)
             spent["ensemble"] = time.process_time() - began
+        if task["full"]:
+            for name, shape in POLYNOMIALS.items():
+                began = time.process_time()
+                found[name] = Polynomial(**shape).fit(obs, actions).simulate(held[W - 1], pushes[W - 1 :])
+                spent[name] = time.process_time() - began
         began = time.process_time()
         if not task["full"]:
             found["fast weights"] = of_fast_weights(obs, actions, held[:W], pushes)
             spent["fast weights"] = time.process_time() - began
-        if task["full"]:
-            found["polynomial"] = Polynomial().fit(obs, actions).simulate(held[W - 1], pushes[W - 1 :])
-            spent["polynomial"] = time.process_time() - began
         with torch.no_grad():
             found["linear, all data"] = least_squares(obs, actions, held[:W], pushes, lags=task["lags"])
             if not task["full"]:
