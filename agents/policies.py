@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from agents.heads import make_head, tanh_layers
 from rnn.cell import Cell, map_state
 from rnn.models import make_cell
-from rnn.sequence import run_sequence
+from rnn.sequence import run_sequence, run_side_by_side
 
 __all__ = ["PolicyState", "RecurrentPolicy", "RunningScale", "select_rows"]
 
@@ -197,8 +197,7 @@ class RecurrentPolicy(nn.Module):
     def evaluate(self, xs: Tensor, state: PolicyState, resets: Tensor | None = None) -> tuple[Any, Tensor]:
         """Distributions and values [T, B] over features [T, B, I], from the state before them; gradients flow."""
         encoded = self._encode(xs)
-        ys, _ = run_sequence(self.actor_cell, self.encoder(encoded), state.actor, resets)
-        zs = ys if self.shared else run_sequence(self.critic_cell, encoded, state.critic, resets)[0]
+        ys, zs, _ = self._through(encoded, state, resets)
         return self.head(self.actor(ys)), self.critic(zs).squeeze(-1)
 
     @torch.no_grad()
@@ -206,15 +205,9 @@ class RecurrentPolicy(nn.Module):
         """The states before steps 0, `every`, 2 `every` ... under the present weights, for features [T, B, I]."""
         states = []
         encoded = self._encode(xs)
-        inputs = self.encoder(encoded)
         for t in range(0, len(xs), every):
             states.append(state)
-            part = slice(t, t + every)
-            _, actor = run_sequence(self.actor_cell, inputs[part], state.actor, resets[part])
-            critic = state.critic
-            if not self.shared:
-                _, critic = run_sequence(self.critic_cell, encoded[part], state.critic, resets[part])
-            state = state._replace(actor=actor, critic=critic)
+            *_, state = self._through(encoded[t : t + every], state, resets[t : t + every])
         states.append(state)
         return states
 
@@ -223,6 +216,21 @@ class RecurrentPolicy(nn.Module):
         if not bool(first.any()):
             return state
         return select_rows(first, self.initial_state(len(first)), state)
+
+    def _through(
+        self, encoded: Tensor, state: PolicyState, resets: Tensor | None
+    ) -> tuple[Tensor, Tensor, PolicyState]:
+        """What actor and critic read of their cells [T, B, O], and the state after features [T, B, I]."""
+        if self.shared:
+            ys, actor = run_sequence(self.actor_cell, self.encoder(encoded), state.actor, resets)
+            return ys, ys, state._replace(actor=actor)
+        cells, before = [self.actor_cell, self.critic_cell], [state.actor, state.critic]
+        if isinstance(self.encoder, nn.Identity):  # both hear the same and may go through time together
+            (ys, zs), (actor, critic) = run_side_by_side(cells, encoded, before, resets)
+        else:
+            ys, actor = run_sequence(cells[0], self.encoder(encoded), before[0], resets)
+            zs, critic = run_sequence(cells[1], encoded, before[1], resets)
+        return ys, zs, state._replace(actor=actor, critic=critic)
 
     def _encode(self, x: Tensor) -> Tensor:
         if self.scale is None:
