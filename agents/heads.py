@@ -146,6 +146,14 @@ class GaussianHead(nn.Module):
         super().__init__()
         if not space.is_bounded():
             raise ValueError(f"a continuous head needs a bounded Box, received {space}; give the actions bounds")
+        if not np.issubdtype(space.dtype, np.floating):  # type: ignore[arg-type]
+            raise ValueError(
+                f"a continuous head needs a Box of floats, received {space}; whole numbers are MultiDiscrete"
+            )
+        if space.low.size == 0 or not (space.low < space.high).all():
+            raise ValueError(
+                f"a continuous head needs low < high in every action, received {space}; leave out the others"
+            )
         self.space = space
         self.width = self.code_size = int(np.prod(space.shape))
         self.linear = _linear(latent, self.width, 0.01)

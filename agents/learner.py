@@ -71,11 +71,13 @@ class Learner(Persistent):
             raise ValueError("a learner needs an environment, or `space_pair=(observation, action)` of one world")
         if not isinstance(self.action_space, self.action_kinds):
             names = ", ".join(kind.__name__ for kind in self.action_kinds)
-            raise ValueError(
-                f"{type(self).__name__} acts in {names} spaces, received {self.action_space}; "
-                "for continuous actions take a policy-gradient learner, or make the actions discrete with "
-                "a wrapper (see agents.q_tasks.DiscreteActions)"
+            remedy = (
+                "for continuous actions take agents.recurrent_ppo.RecurrentPPO, or make the actions discrete with a "
+                "wrapper (see agents.q_tasks.DiscreteActions)"
+                if isinstance(self.action_space, spaces.Box)
+                else "turn the actions into one of those with a wrapper"
             )
+            raise ValueError(f"{type(self).__name__} acts in {names} spaces, received {self.action_space}; {remedy}")
         self.obs_size = int(spaces.flatdim(self.observation_space))
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -152,6 +154,10 @@ class Learner(Persistent):
         single = not is_batched(self.observation_space, observation)
         obs = self.flat(add_axis(observation) if single else observation)
         batch = len(obs)
+        if episode_start is not None and np.size(episode_start) != batch:
+            raise ValueError(
+                f"`episode_start` has {np.size(episode_start)} flags for {batch} worlds; pass one for each"
+            )
         starts = None if episode_start is None else np.atleast_1d(np.asarray(episode_start, dtype=bool))
         fresh = self.initial_state(batch)
         if state is None:
@@ -163,6 +169,11 @@ class Learner(Persistent):
                 )
             inner = fresh
         else:
+            if rows := {len(part) for part in state} - {batch}:
+                raise ValueError(
+                    f"the state is of {rows.pop()} worlds, the observations of {batch}; pass back the state that the "
+                    "last call for these worlds returned, or None where all of them start an episode"
+                )
             inner = rebuild(fresh, [torch.as_tensor(np.asarray(part), device=self.device) for part in state])
         first = torch.as_tensor(np.zeros(batch, dtype=bool) if starts is None else starts)
         action, after = self.choose(obs, inner, first, explore=not deterministic)
@@ -194,6 +205,8 @@ class Learner(Persistent):
         """
         if self.worlds is None:
             raise ValueError("this learner has no environment to learn in; load it with `env=...` or call `set_env`")
+        if total_timesteps < 0:
+            raise ValueError(f"a learner learns for a number of steps, received {total_timesteps}")
         if reset_num_timesteps:
             self._total_timesteps, self.num_timesteps, self._steps, self._episode_num = total_timesteps, 0, 0, 0
             self._returns[:], self._lengths[:], self.state, self.worlds.obs = 0.0, 0, None, None
@@ -302,11 +315,16 @@ class Learner(Persistent):
         """Go on in another environment with the same spaces and the same number of worlds."""
         before = (self.observation_space, self.action_space, self.n_envs)
         made = make_worlds(env, self.n_envs)
-        self._adopt(made)
-        after = (self.observation_space, self.action_space, self.n_envs)
-        if before != after:
-            self.observation_space, self.action_space, self.n_envs = before
+        Worlds(made)  # refuses what is no vector environment
+        gym = isinstance(made, VectorEnv)
+        after = (
+            made.single_observation_space if gym else made.observation_space,
+            made.single_action_space if gym else made.action_space,
+            made.num_envs,
+        )
+        if before != after:  # nothing is taken over: the learner goes on in the worlds that it had
             raise ValueError(f"the learner was built for {before}, the environment has {after}; build a new learner")
+        self._adopt(made)
 
     def _setup_model(self) -> None:
         """SB3's hook; networks are made in `build`."""

@@ -261,7 +261,14 @@ def _make(
     if isinstance(cell, Cell):
         return cell
     if not isinstance(cell, str):
-        return cell(inputs)
+        built = None if isinstance(cell, nn.Module) else cell(inputs)
+        if not isinstance(built, Cell):
+            raise TypeError(
+                f"`cell` is a name, a cell or a function from the number of inputs to a cell, received "
+                f"{type(cell if built is None else built).__name__}; a module of torch becomes one by `from_torch` "
+                "(see rnn.gru, rnn.lstm)"
+            )
+        return built
     built = make_cell(cell, inputs, hidden, **(settings or {}))
     for name, weight in built.named_parameters():
         if weight.dim() == 2 and "weight" in name and cell in ("gru", "lstm", "elman", "minimal"):

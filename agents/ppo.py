@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -66,9 +67,21 @@ class PPOConfig:
                 "sequences never overlap or leave steps out"
             )
         if self.burn_in < 0 or self.minibatch < 1 or self.epochs < 1:
-            raise ValueError("burn_in must be >= 0, minibatch and epochs >= 1")
-        if not (0 <= self.discount <= 1 and 0 <= self.gae_lambda <= 1):
-            raise ValueError(f"discount and gae_lambda lie in [0, 1], received {self.discount} and {self.gae_lambda}")
+            raise ValueError(
+                f"burn_in must be >= 0, minibatch and epochs >= 1, received {self.burn_in}, {self.minibatch} and "
+                f"{self.epochs}"
+            )
+        for name in ("discount", "gae_lambda", "spread_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} lies in [0, 1], received {getattr(self, name)}")
+        for name in ("clip", "gradient_norm", "reward_scale", "target_kl", "learning_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"{name} must be greater than 0, received {getattr(self, name)}; nothing would be learned"
+                )
+        for name in ("entropy", "value_weight", "final_learning_rate"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be >= 0 and finite, received {getattr(self, name)}")
 
 
 class Rollout(NamedTuple):

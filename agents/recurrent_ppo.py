@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -49,6 +50,20 @@ class RecurrentPPOConfig(PPOConfig):
     """Steps for which the noise of "state" is kept."""
     log_std: float = -0.5
     """Initial logarithm of its standard deviation, in units of half the action box."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min((self.hidden, self.noise_steps, *self.layers)) < 1:
+            raise ValueError(
+                f"hidden, noise_steps and every one of layers are at least 1, received {self.hidden}, "
+                f"{self.noise_steps} and {self.layers}; `layers=()` reads the cell directly"
+            )
+        if self.noise not in ("step", "state"):
+            raise ValueError(f"noise is 'step' or 'state', received {self.noise!r}")
+        if not 0 <= self.normalise_until <= 1:
+            raise ValueError(f"normalise_until is a part of the training, 0 to 1, received {self.normalise_until}")
+        if not math.isfinite(self.log_std):
+            raise ValueError(f"log_std is a finite logarithm, received {self.log_std}")
 
 
 class RecurrentPPO(Learner):
@@ -110,6 +125,12 @@ class RecurrentPPO(Learner):
 
     def choose(self, obs: Tensor, state: Any, first: Tensor, *, explore: bool) -> tuple[np.ndarray, Any]:
         state = self.network.act(obs, state, first, explore=explore, generator=self.generator)
+        if not bool(torch.isfinite(state.log_prob + state.value).all()):
+            rows = (~torch.isfinite(state.log_prob + state.value)).nonzero().flatten().tolist()
+            raise FloatingPointError(
+                f"the policy gave probabilities or values that are not finite in worlds {rows}: a weight or a state "
+                "of its cell is; go back to an earlier checkpoint, or lower the learning rate"
+            )
         return self.network.to_env(state), state
 
     @torch.no_grad()

@@ -82,7 +82,15 @@ class Worlds:
     def step(self, action: np.ndarray) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, Any, dict[str, Any]]:
         """Advance every world by one control step."""
         if self.gymnasium:
-            obs, reward, terminated, truncated, info = self.env.step(action)
+            try:
+                obs, reward, terminated, truncated, info = self.env.step(action)
+            except ValueError as error:
+                if "shape" not in str(error):  # numpy's complaint when observations do not fit together
+                    raise
+                raise ValueError(
+                    f"a world gave an observation that is not of {self.env.single_observation_space}; an environment "
+                    "must keep its spaces: mend it, or pad its observations in a wrapper"
+                ) from error
             ended = terminated | truncated
             self.obs, self.first = obs, ended
             last = _merge(obs, info.get("final_obs"), ended)

@@ -180,6 +180,69 @@ def test_settings_that_cannot_be_meant_are_refused():
         RecurrentPPO(worlds(1, 2, space=spaces.Dict({"a": spaces.Discrete(2)})))
     with pytest.raises(ValueError, match="bounded Box"):
         RecurrentPPO(worlds(1, 2, space=spaces.Box(-np.inf, np.inf, (1,))))
+    with pytest.raises(ValueError, match="Box of floats"):
+        RecurrentPPO(worlds(1, 2, space=spaces.Box(0, 5, (1,), np.int64)))
+    with pytest.raises(ValueError, match="low < high"):
+        RecurrentPPO(worlds(1, 2, space=spaces.Box(1.0, 1.0, (1,))))
+    with pytest.raises(TypeError, match=r"received GRU; .*from_torch"):
+        RecurrentPPO(worlds(1, 2), cell=torch.nn.GRU(2, 4))
+
+
+@pytest.mark.parametrize(
+    "name, value, rule",
+    [
+        ("clip", -0.2, "clip must be greater than 0"),
+        ("gradient_norm", 0.0, "gradient_norm must be greater than 0"),
+        ("reward_scale", float("nan"), "reward_scale must be greater than 0"),
+        ("learning_rate", -1e-3, "learning_rate must be greater than 0"),
+        ("entropy", float("nan"), "entropy must be >= 0"),
+        ("spread_decay", 2.0, r"spread_decay lies in \[0, 1\]"),
+        ("epochs", 0, "epochs >= 1"),
+        ("hidden", 0, "hidden, noise_steps"),
+        ("layers", (0,), "hidden, noise_steps"),
+        ("noise", "pink", "'step' or 'state'"),
+        ("noise_steps", 0, "hidden, noise_steps"),
+        ("normalise_until", -1.0, "normalise_until"),
+        ("log_std", float("nan"), "log_std is a finite"),
+    ],
+)
+def test_settings_with_which_nothing_could_be_learned_are_refused_by_name(name, value, rule):
+    with pytest.raises(ValueError, match=rule):
+        RecurrentPPO(worlds(1, 2), **{name: value})
+
+
+def test_a_state_or_flags_of_other_worlds_are_refused():
+    agent = RecurrentPPO(worlds(2, 5), seed=0, hidden=4)
+    _, state = agent.predict(np.zeros((3, 2), np.float32), episode_start=np.ones(3, bool))
+    with pytest.raises(ValueError, match="state is of 3 worlds, the observations of 2"):
+        agent.predict(np.zeros((2, 2), np.float32), state)
+    with pytest.raises(ValueError, match="3 flags for 2 worlds"):
+        agent.predict(np.zeros((2, 2), np.float32), None, np.ones(3, bool))
+
+
+def test_an_environment_of_other_spaces_is_refused_and_the_old_one_kept():
+    agent = RecurrentPPO(worlds(2, 5), seed=0, horizon=4, hidden=4)
+    before = agent.worlds
+    with pytest.raises(ValueError, match="build a new learner"):
+        agent.set_env(worlds(2, 5, space=spaces.Discrete(3)))
+    assert agent.worlds is before and agent.learn(16).num_timesteps == 16
+
+
+def test_an_observation_that_changes_its_shape_is_named_as_the_environments_fault():
+    env = worlds(2, 4)
+    env.envs[1].step = lambda action: (np.zeros(3, np.float32), 0.0, False, False, {})
+    with pytest.raises(ValueError, match="must keep its spaces"):
+        RecurrentPPO(env, seed=0, horizon=4, hidden=4).learn(40)
+
+
+def test_a_network_that_gives_no_numbers_never_acts():
+    agent = RecurrentPPO(worlds(2, 4), seed=0, horizon=4, hidden=4)
+    with torch.no_grad():
+        agent.network.head.linear.weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="earlier checkpoint"):
+        agent.predict(np.zeros((2, 2), np.float32), episode_start=np.ones(2, bool), deterministic=True)
+    with pytest.raises(FloatingPointError, match="earlier checkpoint"):
+        agent.learn(40)
 
 
 def test_a_reward_that_is_not_a_number_stops_before_any_weight_changes():
