@@ -12,9 +12,8 @@ from agents.forecast import Forecast
 from agents.replay import Sequences
 from agents.spaces import rebuild
 from rnn.cell import Cell, map_state
-from rnn.gru import GRUCell, GRUState
-from rnn.gru_fast import gru_through_time
 from rnn.models import make_cell
+from rnn.sequence import run_sequence
 from rnn.unroll import unroll
 
 __all__ = ["QNetwork", "QState", "Trace", "TraceState"]
@@ -83,7 +82,7 @@ class QNetwork(nn.Module):
         initial_value: added to every value at the start.
         forecast: a second head that foretells the next observation (see `agents.forecast`).
 
-    The attribute `path` says how sequences are unrolled (see `rnn.unroll`).
+    The attribute `path` says how sequences are unrolled: "auto" by `rnn.sequence`, else as in `rnn.unroll`.
 
     Raises:
         ValueError: a cell instance with another number of inputs.
@@ -173,15 +172,15 @@ class QNetwork(nn.Module):
         """What the heads see, [T, B, H], along whole sequences."""
         action = one_hot(data.before, self.num_actions).to(data.obs.dtype)
         u = self.inputs(data.obs, action, data.earned, data.first)
-        return self.dense(u) if self.cell is None else self.course(u, memory, data.first)
+        return self.dense(u) if self.cell is None else self.course(u, memory, data.first)[0]
 
-    def course(self, u: Tensor, memory: Any, first: Tensor) -> Tensor:
-        """Outputs of the cell [T, B, H] along sequences."""
+    def course(self, u: Tensor, memory: Any, first: Tensor) -> tuple[Tensor, Any]:
+        """Outputs of the cell [T, B, H] along sequences, and the state after them."""
         assert self.cell is not None
-        if self.path == "auto" and type(self.cell) is GRUCell and u.device.type == "cpu":
-            h0 = self.cell.initial_state(u.shape[1]).h if memory is None else memory.h
-            return gru_through_time(self.cell, u, h0, first)
-        return unroll(self.cell, u, memory, resets=first, path=self.path).outputs
+        if self.path == "auto":
+            return run_sequence(self.cell, u, memory, first)
+        run = unroll(self.cell, u, memory, resets=first, path=self.path)
+        return run.outputs, run.state
 
     def burn_in(self, data: Sequences, steps: int) -> Any:
         """State of the cell after the first steps of sequences, from the stored state; without gradient."""
@@ -193,9 +192,7 @@ class QNetwork(nn.Module):
         with torch.no_grad():
             action = one_hot(data.before[:steps], self.num_actions).to(data.obs.dtype)
             u = self.inputs(data.obs[:steps], action, data.earned[:steps], data.first[:steps])
-            if isinstance(self.cell, GRUCell):
-                return GRUState(self.course(u, memory, data.first[:steps])[-1])
-            return unroll(self.cell, u, memory, resets=data.first[:steps], path=self.path).state
+            return self.course(u, memory, data.first[:steps])[1]
 
 
 def _like(flags: Tensor, part: Tensor) -> Tensor:

@@ -16,8 +16,6 @@ from agents.replay import Sequences
 from agents.returns import lambda_returns, shortfalls, td_errors
 from agents.spaces import leaves, rebuild
 from rnn.cell import map_state
-from rnn.gru import GRUCell
-from rnn.unroll import unroll
 
 __all__ = ["RecurrentFittedQ", "RecurrentFittedQConfig", "chunked"]
 
@@ -120,16 +118,11 @@ class RecurrentFittedQ(RecurrentDQN):
             return network.values(network.dense(u)), []
         state: Any = network.cell.initial_state(u.shape[1])
         pieces = (len(u) - 1) // length
-        if isinstance(network.cell, GRUCell):
-            outputs = network.course(u, state, tape.first)
-            before = torch.cat([state.h[None], outputs[length - 1 :: length]])[:pieces]
-            return network.values(outputs), [before.flatten(0, 1)]
         parts, kept = [], []
         for begin in range(0, len(u), length):
             kept.append(leaves(state))
-            run = unroll(network.cell, u[begin : begin + length], state, resets=tape.first[begin : begin + length])
-            parts.append(run.outputs)
-            state = run.state
+            part, state = network.course(u[begin : begin + length], state, tape.first[begin : begin + length])
+            parts.append(part)
         starts = [torch.cat(same) for same in zip(*kept[:pieces], strict=True)]
         return network.values(torch.cat(parts)), starts
 

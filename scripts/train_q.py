@@ -11,6 +11,11 @@ and `curves.png`; the curve of the recurrent agent should rise to the full-state
 
 from __future__ import annotations
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import csv
 import json
 import sys
