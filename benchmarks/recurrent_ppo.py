@@ -2,6 +2,7 @@
 
     python -m benchmarks.recurrent_ppo --seeds 0 1 2 3 4
     python -m benchmarks.recurrent_ppo --tasks CartPole-v1 Pendulum-v1 --cells memoryless traces full
+    python -m benchmarks.recurrent_ppo --seeds --speed 6144      # what learning costs, beside SB3 and sb3-contrib
 
 Writes `benchmarks/results/recurrent_ppo.json` and `.md`, after every run, so that it can be interrupted; runs already
 there are not repeated. Controls: without memory, with exponential averages of what is seen in place of a cell that
@@ -21,6 +22,7 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,7 @@ from agents.evaluation import evaluate
 from agents.q_network import Trace
 from agents.recurrent_ppo import RecurrentPPO
 from agents.runs import write_atomically
+from rnn.models import CELLS
 from sim.wrappers import HideVelocity
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -55,6 +58,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "log_std": 0.0,
     },
 }
+PLAIN, OURS_ZOO, PEER_ZOO = "SB3 PPO, 64-64 tanh", "ours, zoo settings", "sb3-contrib RecurrentPPO, zoo settings"
+CONTROLS = ("memoryless", "traces", "full")
 WORLDS = {"CartPole-v1": 32, "Pendulum-v1": 16, "MountainCarContinuous-v0": 8}
 
 
@@ -120,59 +125,97 @@ def run(task: str, cell: str, seed: int, args: Args, **changes: Any) -> dict[str
     }
 
 
-def costs(steps: int) -> dict[str, Any]:
-    """CPU-seconds of learning and of the update alone, same recipe, on CartPole with velocities hidden."""
+def learners() -> dict[str, tuple[Callable[[], Any], str]]:
+    """Whose costs are compared, and the method that is the update; CartPole, velocities hidden.
+
+    The first four share one recipe: 32 worlds, 32 steps, 10 epochs in batches of 256 steps, 64 units and 64-64 tanh
+    layers. The last two share the other, of rl-baselines3-zoo: 8 worlds, 32 steps, 20 epochs in one batch, an LSTM of
+    64 units each for actor and critic with 64 tanh units behind it.
+    """
     from stable_baselines3 import PPO
 
     from sim.sb3 import SB3VecEnv
 
-    found: dict[str, Any] = {"steps": steps}
+    task = "CartPole-v1"
+    rates = {"learning_rate": 1e-3, "device": "cpu", "seed": 0}
+    plain = {"n_steps": 32, "n_epochs": 10, "batch_size": 256, "policy_kwargs": {"net_arch": [64, 64]}, **rates}
+    zoo = {"horizon": 32, "minibatch": 8, "epochs": 20, "discount": 0.98, "gae_lambda": 0.8, "shared": False}
+    found: dict[str, tuple[Callable[[], Any], str]] = {
+        PLAIN: (lambda: PPO("MlpPolicy", SB3VecEnv(make(task, 32)), **plain), "train"),
+        "ours, memoryless 64-64": (lambda: RecurrentPPO(make(task, 32), cell="frame"), "update"),
+        "ours, gru 64": (lambda: RecurrentPPO(make(task, 32), cell="gru"), "update"),
+        "ours, lstm 64": (lambda: RecurrentPPO(make(task, 32), cell="lstm"), "update"),
+        OURS_ZOO: (lambda: RecurrentPPO(make(task, 8), cell="lstm", reward_scale=1.0, **zoo), "update"),
+    }
+    if importlib.util.find_spec("sb3_contrib"):
+        from sb3_contrib import RecurrentPPO as Peer
 
-    def measure(name: str, agent: Any, method: str) -> None:
-        inner, spent = getattr(agent, method), [0.0]
+        net = {"lstm_hidden_size": 64, "net_arch": [64], "enable_critic_lstm": True}
+        same = {"n_steps": 32, "n_epochs": 20, "batch_size": 256, "gamma": 0.98, "gae_lambda": 0.8, **rates}
+        worlds = lambda: SB3VecEnv(make(task, 8))
+        found[PEER_ZOO] = (lambda: Peer("MlpLstmPolicy", worlds(), policy_kwargs=net, **same), "train")
+    return found
 
-        def timed(*a: Any, **k: Any) -> Any:
+
+def costs(steps: int, rounds: int = 6) -> dict[str, Any]:
+    """CPU-seconds of learning and of its updates, learners in turn.
+
+    Each learns `steps` in so many rounds, one learner after the other in every round, so that whatever else the
+    machine does meets all of them alike; figures are medians of rounds after the first, which warms up.
+    """
+    agents, spent = {name: (build(), method) for name, (build, method) in learners().items()}, [0.0]
+
+    def timed(inner: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*a: Any, **k: Any) -> Any:
             began = time.process_time()
             out = inner(*a, **k)
             spent[0] += time.process_time() - began
             return out
 
-        setattr(agent, method, timed)
-        began = time.process_time()
-        agent.learn(steps)
-        total = time.process_time() - began
+        return wrapped
+
+    for agent, method in agents.values():
+        setattr(agent, method, timed(getattr(agent, method)))
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in agents}
+    for turn in range(rounds):
+        for name, (agent, _) in agents.items():
+            spent[0], before, began = 0.0, agent.num_timesteps, time.process_time()
+            agent.learn(steps // rounds, reset_num_timesteps=turn == 0)
+            total, done = time.process_time() - began, agent.num_timesteps - (before if turn else 0)
+            taken[name].append((1e3 * spent[0] / done, 1e3 * total / done))
+    found: dict[str, Any] = {"steps": steps, "rounds": rounds}
+    for name, each in taken.items():
+        update, total = np.array(each[1:]).T
         found[name] = {
-            "steps_per_cpu_second": round(steps / total, 1),
-            "update_seconds": round(spent[0], 2),
-            "total_seconds": round(total, 2),
+            "update_ms_per_step": round(float(np.median(update)), 4),
+            "total_ms_per_step": round(float(np.median(total)), 4),
+            "total_ms_each_round": [round(float(t), 4) for t in total],
+            "update_ms_each_round": [round(float(t), 4) for t in update],
         }
-
-    shared = {"n_steps": 32, "n_epochs": 10, "batch_size": 256, "learning_rate": 1e-3, "device": "cpu", "seed": 0}
-    wide = SB3VecEnv(make("CartPole-v1", 32))
-    measure("SB3 PPO, 64-64 tanh", PPO("MlpPolicy", wide, policy_kwargs={"net_arch": [64, 64]}, **shared), "train")
-    for cell in ("gru", "lstm"):
-        measure(f"ours, {cell} 64", RecurrentPPO(make("CartPole-v1", 32), cell=cell), "update")
-    zoo = {"horizon": 32, "minibatch": 8, "epochs": 20, "discount": 0.98, "gae_lambda": 0.8, "shared": False}
-    measure("ours, zoo settings", RecurrentPPO(make("CartPole-v1", 8), cell="lstm", reward_scale=1.0, **zoo), "update")
-    if importlib.util.find_spec("sb3_contrib"):
-        from sb3_contrib import RecurrentPPO as Peer
-
-        keywords = {"lstm_hidden_size": 64, "net_arch": [64], "enable_critic_lstm": True}
-        peer = Peer(
-            "MlpLstmPolicy",
-            SB3VecEnv(make("CartPole-v1", 8)),
-            n_steps=32,
-            n_epochs=20,
-            batch_size=256,
-            learning_rate=1e-3,
-            gamma=0.98,
-            gae_lambda=0.8,
-            policy_kwargs=keywords,
-            device="cpu",
-            seed=0,
-        )
-        measure("sb3-contrib RecurrentPPO, zoo settings", peer, "train")
     return found
+
+
+def costs_table(found: dict[str, Any]) -> list[str]:
+    """Lines of the table of costs, each learner beside the one that it is to be compared with."""
+    lines = [
+        "",
+        f"Cost of learning CartPole, velocities hidden, medians of {found['rounds'] - 1} rounds of "
+        f"{found['steps'] // found['rounds']:,} steps in turn. One recipe: 32 worlds, 32 steps, 10 epochs in batches",
+        "of 256 steps. Zoo settings (8 worlds, 20 epochs, an LSTM each for actor and critic) for both libraries.",
+        "",
+        "| learner | steps per CPU-second | update, ms per step | update against plain PPO's | steps per CPU-second "
+        "against sb3-contrib's |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in found.items():
+        if name in ("steps", "rounds"):
+            continue
+        total, update = row["total_ms_per_step"], row["update_ms_per_step"]
+        zoo = name in (OURS_ZOO, PEER_ZOO)
+        beside = "" if zoo else f"{update / found[PLAIN]['update_ms_per_step']:.2f}"
+        peer = f"{found[PEER_ZOO]['total_ms_per_step'] / total:.1f}" if zoo and PEER_ZOO in found else ""
+        lines.append(f"| {name} | {1e3 / total:.0f} | {update:.3f} | {beside} | {peer} |")
+    return lines
 
 
 def write(results: dict[str, Any], out: Path) -> None:
@@ -196,17 +239,15 @@ def write(results: dict[str, Any], out: Path) -> None:
             f"| {finals.min():.1f} | {each} | {cpu:.0f} |"
         )
     if "costs" in results:
-        lines += ["", f"Cost of {results['costs']['steps']:,} steps of CartPole:", ""]
-        lines += ["| learner | steps per CPU-second | of which update, s | total, s |", "|---|---|---|---|"]
-        for name, row in results["costs"].items():
-            if name != "steps":
-                figures = row["steps_per_cpu_second"], row["update_seconds"], row["total_seconds"]
-                lines.append(f"| {name} | {figures[0]:.0f} | {figures[1]:.1f} | {figures[2]:.1f} |")
+        lines += costs_table(results["costs"])
     write_atomically(out / "recurrent_ppo.md", ("\n".join(lines) + "\n").encode())
 
 
 def main(args: Args) -> dict[str, Any]:
     torch.set_num_threads(1)
+    for kind, asked, known in (("task", args.tasks, [*SETTINGS]), ("cell", args.cells, [*CELLS, *CONTROLS])):
+        if unknown := [name for name in asked if name not in known]:
+            raise ValueError(f"unknown {kind} {unknown[0]!r}; choose among {', '.join(known)}")
     path = args.out / "recurrent_ppo.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"runs": []}
     results["machine"] = {"python": platform.python_version(), "torch": torch.__version__, "threads": 1}
