@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from agents.returns import shortfalls
 from agents.rprop import SigmoidNets
 
 __all__ = ["NFQ", "NFQConfig"]
@@ -32,15 +33,20 @@ class NFQConfig:
     average: int = 1
     """Iterates over which costs to go are averaged, in targets as in the policy: refits from new weights err apart
     (Averaged-DQN; Anschel, Baram & Shimkin, 2017). The paper has 1."""
+    gap: float = 0.0
+    """Share of what an action costs more than the cheapest that its target is raised by: the differences between
+    actions grow by 1 / (1 - gap) and the best costs to go stay ("Increasing the Action Gap", Bellemare et al., 2016).
+    A step more or less is else smaller than what a fit errs by. The paper has 0."""
 
 
 class NFQ:
     r"""Fitted Q iteration with sigmoid networks: all transitions, full batches, RProp.
 
-    .. math:: Q_{k+1} = \mathrm{fit}\big\{ (s, a) \mapsto c + d \min_b Q_k(s', b) \big\}
+    .. math:: Q_{k+1} = \mathrm{fit}\big\{ (s, a) \mapsto c + d \min_b Q_k(s', b)
+        + g (Q_k(s, a) - \min_b Q_k(s, b)) \big\}
 
-    with costs c in [0, 1] to be minimised and d the discount, 0 where the episode terminated. Runs are independent:
-    each member has its own network and its own transitions.
+    with costs c in [0, 1] to be minimised, d the discount, 0 where the episode terminated, and g the `gap`. Runs are
+    independent: each member has its own network and its own transitions.
 
     Args:
         state_size: S.
@@ -127,6 +133,9 @@ class NFQ:
         s_t, discount_t = table[:, size + 2 : 2 * size + 2], self.config.gamma * table[:, -1]
         if self.iterations:
             target = cost_t + discount_t * self._values(s_t).amin(1)
+            if self.config.gap:
+                worth = -self._values(s_tm1).transpose(1, 2)
+                target = target + self.config.gap * shortfalls(worth, a_tm1.long())
         else:
             target = cost_t.clone()
         if self.iterations and self.config.average > 1:

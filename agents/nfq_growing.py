@@ -30,6 +30,9 @@ class Growing:
     """Steps for which a training action is kept up, and over which transitions reach (`agents.held_windows`)."""
     after: int | None = None
     """Episodes by which training goes on once every run has succeeded; None: to the end."""
+    together: int = 1
+    """Training episodes between two fits once every run has succeeded (the paper has 1): data are cheap then, fits are
+    not."""
 
 
 def grow(task: Task, nfq: NFQ, rng: np.random.Generator, tests: np.ndarray, plan: Growing) -> list[dict[str, Any]]:
@@ -40,8 +43,12 @@ def grow(task: Task, nfq: NFQ, rng: np.random.Generator, tests: np.ndarray, plan
         outside the goal of a successful policy, or None) and `successes` (episode, cycles, that number).
     """
     runs: list[dict[str, Any]] = [{"first": None, "best": None, "successes": []} for _ in range(nfq.members)]
-    for episode in range(1, plan.episodes + 1):
-        greedy_episodes(task, nfq, rng, plan.length, reach=plan.reach)
+    episode, end = 0, plan.episodes
+    while episode < end:
+        batch = min(plan.together if all(run["first"] for run in runs) else 1, end - episode)
+        for _ in range(batch):
+            greedy_episodes(task, nfq, rng, plan.length, reach=plan.reach)
+        episode += batch
         for _ in range(plan.iterations):
             nfq.iterate()
         for k, cost in successful(task, nfq, tests, plan.steps, [run["best"] for run in runs]):
@@ -49,9 +56,8 @@ def grow(task: Task, nfq: NFQ, rng: np.random.Generator, tests: np.ndarray, plan
             run["successes"].append([episode, nfq.sizes()[k], cost])
             run["first"] = run["first"] or [episode, nfq.sizes()[k]]
             run["best"] = cost if run["best"] is None else min(run["best"], cost)
-        late = max([run["first"][0] if run["first"] else plan.episodes for run in runs])
-        if plan.after is not None and episode >= late + plan.after:
-            break
+        if plan.after is not None and all(run["first"] for run in runs):
+            end = min(end, max(run["first"][0] for run in runs) + plan.after)
     return runs
 
 

@@ -83,7 +83,8 @@ def test_a_light_checkpoint_acts_as_the_learner_did(model, tmp_path):
     assert np.allclose(again, agent.values(probe)) if model != "trees" else np.ptp(again) > 0
 
 
-def test_the_gradient_of_the_batch_of_networks_is_that_of_autograd():
+def test_the_gradient_of_the_batch_of_networks_is_that_of_autograd(monkeypatch):
+    monkeypatch.setattr("agents.rprop.ROWS", 3)  # so that the seven examples come in three pieces
     nets = SigmoidNets(3, (2, 5, 4, 1), generator=torch.Generator().manual_seed(1))
     x, y = torch.rand(3, 2, 7), torch.rand(3, 7)
     weight = (torch.rand(3, 7) > 0.3).float()

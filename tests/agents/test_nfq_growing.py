@@ -88,6 +88,30 @@ def test_kept_actions_make_longer_transitions_of_the_same_cost_to_go():
     assert np.allclose(rows[alive, 4], 0.5 ** (moved[alive] - 1))
 
 
+def test_once_every_run_has_succeeded_episodes_are_gathered_together_between_fits(monkeypatch):
+    log = []
+
+    class Fits:
+        members = 1
+        iterate = lambda self: log.append("fit")
+        sizes = lambda self: [log.count("episode")]
+
+    monkeypatch.setattr("agents.nfq_growing.greedy_episodes", lambda *args, **options: log.append("episode"))
+    monkeypatch.setattr("agents.nfq_growing.successful", lambda *args: [(0, 5.0)] if log.count("episode") == 2 else [])
+    runs = grow(Line(dt=0.1), Fits(), None, None, Growing(10, 10, episodes=12, iterations=2, together=4))
+    assert log == [*["episode", "fit", "fit"] * 2, *(["episode"] * 4 + ["fit"] * 2) * 2, *["episode"] * 2, "fit", "fit"]
+    assert runs[0]["first"] == [2, 2] and runs[0]["best"] == 5.0
+
+
+def test_a_gap_raises_what_the_dearer_action_costs_and_leaves_the_best_as_it_is():
+    states, action = np.random.default_rng(0).uniform(-1, 1, (60, 1)), np.arange(60) % 2
+    nfq = NFQ(1, 2, NFQConfig(hidden=(4,), epochs=80, gap=0.5), seed=1)
+    nfq.add(0, states, action, 0.1 + 0.1 * action, states, np.zeros(60))  # every episode ends at once
+    for _ in range(10):
+        nfq.iterate()
+    assert np.abs(nfq.values(np.zeros((1, 1, 1)))[0, 0] - [0.1, 0.1 + 0.1 / (1 - 0.5)]).max() < 0.02
+
+
 def test_averaged_iterates_give_the_mean_of_their_costs_to_go():
     rng = np.random.default_rng(0)
     states = rng.uniform(-1, 1, (30, 1))
