@@ -14,9 +14,21 @@ from gymnasium.vector.utils import batch_space
 from agents.motor import SpinalMotor
 from rnn.cpg import PhaseCell, drive_input
 
-__all__ = ["SETTINGS", "SWIM", "WALK", "BearingDrive", "DriveLevel", "HeldDrive", "ShoreDrive", "drive_worlds"]
+__all__ = [
+    "HOLD",
+    "SETTINGS",
+    "SWIM",
+    "WALK",
+    "BearingDrive",
+    "DriveLevel",
+    "HeldDrive",
+    "ShoreDrive",
+    "drive_worlds",
+    "drives",
+]
 
 TARGET = "target.distance"
+HOLD = 25  # control steps, 0.25 s
 SWIM, WALK = (5 / 9, 0.0, 1.0), (-1 / 3, 0.0, -1.0)  # actions: mean drives of 4, limbs silent, and 2
 _PPO: dict[str, Any] = {
     "horizon": 32,
@@ -84,10 +96,7 @@ class DriveLevel(VectorWrapper):
 
     @torch.inference_mode()
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
-        a = torch.as_tensor(np.clip(actions, -1, 1), dtype=torch.float32)
-        mean, turn, limb = 2.75 + 2.25 * a[:, 0], a[:, 1], 2.0 * (a[:, 2:3] + 1)
-        left, right = (mean - turn)[:, None], (mean + turn)[:, None]
-        x = drive_input(self.cell, left.expand(-1, 2), right.expand(-1, 2), limb=limb.expand(-1, 4), batch=len(a))
+        x = drives(self.cell, actions)
         total, terminated = np.zeros(self.num_envs), np.zeros(self.num_envs, bool)
         truncated, info, final = terminated.copy(), {}, None
         reached = np.zeros(self.num_envs)
@@ -132,7 +141,17 @@ class DriveLevel(VectorWrapper):
             self.arrived[rows] = False
 
 
-def drive_worlds(task: str, num_envs: int, *, steps: int | None = None, threads: int = 1) -> DriveLevel:
+def drives(cell: PhaseCell, actions: Any) -> torch.Tensor:
+    """The input of a pattern generator [B, I] that actions [B, 3] of `DriveLevel` mean."""
+    a = torch.as_tensor(np.clip(actions, -1, 1), dtype=torch.float32)
+    mean, turn, limb = 2.75 + 2.25 * a[:, 0], a[:, 1], 2.0 * (a[:, 2:3] + 1)
+    left, right = (mean - turn)[:, None], (mean + turn)[:, None]
+    return drive_input(cell, left.expand(-1, 2), right.expand(-1, 2), limb=limb.expand(-1, 4), batch=len(a))
+
+
+def drive_worlds(
+    task: str, num_envs: int, *, steps: int | None = None, threads: int = 1, world: str | None = None
+) -> DriveLevel:
     """Worlds of a salamander's task acted in by drives, each held for a quarter of a second.
 
     Args:
@@ -140,17 +159,19 @@ def drive_worlds(task: str, num_envs: int, *, steps: int | None = None, threads:
         num_envs: B.
         steps: control steps (10 ms) of an episode; None for the task's own, of 20 s (steer) or 30 s (shore).
         threads: of the physics, which takes Euler steps of 5 ms.
+        world: where; None for the task's own.
     """
     limits = {"shore": 3000, "steer": 2000}
     env = gymnasium.make_vec(
         f"sim:salamander/{task.capitalize()}-v0",
         num_envs=num_envs,
+        world=world,
         max_episode_steps=steps or limits.get(task, 1000),
         timestep=0.005,
         integrator="euler",
         threads=threads,
     )
-    return DriveLevel(env, hold=25, reward="progress" if task == "steer" else "task")
+    return DriveLevel(env, hold=HOLD, reward="progress" if task == "steer" else "task")
 
 
 class HeldDrive:

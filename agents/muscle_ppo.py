@@ -1,0 +1,199 @@
+"""PPO through 48 muscles: oscillators inside the actor, or any other cell, from the same resting posture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.vector import VectorWrapper
+
+from agents.body_mirror import sense_mirror, tie_sides
+from agents.cpg_policy import CpgActor
+from agents.policies import RecurrentPolicy
+from agents.recurrent_ppo import RecurrentPPO, RecurrentPPOConfig
+from rnn.cpg import PhaseCell
+from rnn.cpg.phase import DriveLaw, Profile
+
+__all__ = [
+    "FREQUENCY",
+    "OSCILLATORS",
+    "PLAIN",
+    "MusclePPO",
+    "MusclePPOConfig",
+    "Staggered",
+    "muscle_settings",
+    "muscle_worlds",
+]
+
+OSCILLATORS = "oscillators"
+FREQUENCY = {"swim": 3.0, "walk": 1.0, "shore": 2.0, "steer": 3.0}
+"""Hz, at which the oscillators start: near the animal's 3.17 of swimming and 0.9 of walking (Karakasiliotis et al.,
+2016), which a policy gradient, whose sequences last a cycle, moves little."""
+PLAIN: dict[str, Any] = {
+    "shared": True,
+    "critic_cell": None,
+    "layers": (64,),
+    "normalise": True,
+    "log_std": -2.0,
+}
+"""What suits a cell of `rnn.models` instead of oscillators: actor and critic on one cell, features scaled."""
+SEGMENTS, MUSCLES = 8, 48
+DRIVE = 3.0  # in the middle of the drives' range, so that what is sensed can make it quicker and slower
+
+
+@dataclass(frozen=True)
+class MusclePPOConfig(RecurrentPPOConfig):
+    """The start, all of which is then learned, and settings that suit many muscles."""
+
+    cell: str = OSCILLATORS
+    """ "oscillators", or a cell of `rnn.models`."""
+    dt: float = 0.01
+    """Control step, s."""
+    frequency: float = 2.0
+    """Hz, of body and limbs, at the drive at the start (see `FREQUENCY`)."""
+    lag: float = 0.125
+    """From a segment to the next, in cycles: one wave along the eight, so that the phases of two segments two apart
+    make up any other."""
+    coupling: float = 20.0
+    """Between neighbours, and between limbs, 1/s."""
+    gain: float = 0.2
+    """Activation of a spine muscle when its oscillator is at its height; the other half of the cycle it is silent."""
+    tone: float = 0.25
+    """Co-contraction of the limbs' muscles, as a part of the greatest."""
+    horizon: int = 64
+    sequence_length: int = 32
+    minibatch: int = 16
+    epochs: int = 5
+    discount: float = 0.99
+    gae_lambda: float = 0.97
+    reward_scale: float = 0.1
+    learning_rate: float = 5e-4
+    shared: bool = False
+    critic_cell: str | None = "frame"
+    layers: tuple[int, ...] = ()
+    normalise: bool = False
+    noise: str = "state"
+    noise_steps: int = 50
+    log_std: float = -2.5
+    senses: tuple[str, ...] = ()
+    """Names of the observations, so that what is learned of one side is learned of the other; () for neither."""
+    senses_log_std: float = -5.0
+    """Of the noise that goes with what is sensed, where oscillators take most of it."""
+
+
+class MusclePPO(RecurrentPPO):
+    r"""Recurrent PPO that acts on the muscles of the salamander, as the normalised actions of its environments.
+
+    .. math::
+        a = W [y, x] + b
+
+    with y the outputs of 16 body and 4 limb oscillators (`rnn.cpg.PhaseCell`) in a `CpgActor` and x all that is sensed.
+    At the start W holds the gains of the spine's muscles on their own oscillators, nothing else: limbs are stiff and
+    still, nothing is heard. Learned are W and b (so that limb oscillators reach limb muscles, and reflexes arise),
+    frequencies, amplitudes, couplings, lags, and the feedback of what is sensed to drives and stretch inputs.
+
+    Another cell stands in the same place behind the same resting posture: spine slack, limbs at the same tone.
+
+    Raises:
+        ValueError: actions other than the 48 normalised activations.
+    """
+
+    Config: ClassVar[type] = MusclePPOConfig
+    config: MusclePPOConfig
+
+    def make_policy(self) -> RecurrentPolicy:
+        c, space = self.config, self.action_space
+        if space.shape != (MUSCLES,) or (space.low != -1).any():  # type: ignore[attr-defined]
+            raise ValueError(f"this learner acts on {MUSCLES} muscles with normalise_actions=True, received {space}")
+        if c.cell != OSCILLATORS:
+            policy = super().make_policy()
+        else:
+            policy = RecurrentPolicy(
+                self.obs_size,
+                space,
+                cell=CpgActor(self.obs_size, self._generator(), drive=DRIVE),
+                hidden=c.hidden,
+                shared=c.shared,
+                critic_cell=c.critic_cell,
+                layers=c.layers,
+                normalise=c.normalise,
+                noise=c.noise,
+                noise_steps=c.noise_steps,
+                log_std=c.log_std,
+            )
+        with torch.no_grad():
+            bias, weight = policy.head.linear.bias, policy.head.linear.weight
+            bias[: 2 * SEGMENTS], bias[2 * SEGMENTS :] = -1.0, 2 * c.tone - 1
+            if c.cell == OSCILLATORS:
+                weight.zero_()
+                policy.head.log_std[policy.actor_cell.cpg.output_size :] = c.senses_log_std
+                for k in range(SEGMENTS):  # muscles 2 k and 2 k + 1 of oscillators k and 8 + k, which reach 0.5
+                    weight[2 * k, k] = weight[2 * k + 1, SEGMENTS + k] = 4 * c.gain
+        if c.cell == OSCILLATORS and c.senses:
+            tie_sides(policy.actor_cell, policy.head, sense_mirror(c.senses))
+        return policy
+
+    def _generator(self) -> PhaseCell:
+        # Half of the frequency and of the amplitude follows the drive, so that feedback has something to act on.
+        c = self.config
+        law = DriveLaw(0.0, 10.0, c.frequency / (2 * DRIVE), c.frequency / 2, 0.25 / DRIVE / 2, 0.125)
+        w = c.coupling
+        profile = Profile(law, law, 20.0, w, 2 * w, w, 0.0, lags=c.lag)
+        return PhaseCell(SEGMENTS, profile=profile, dt=c.dt, substeps=2, feedback_gain=1.0)
+
+
+class Staggered(VectorWrapper):
+    """Worlds whose first episodes are cut at different times, from the whole length down to a part of it.
+
+    Else all would start, speed up and end together, and each rollout would see one stage of an episode only.
+
+    Args:
+        env: a vector environment of the salamander with a time limit.
+    """
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
+        obs, info = self.env.reset(seed=seed, options=options)
+        inner: Any = self.env.unwrapped
+        state = inner.get_state()
+        state["steps"] = np.arange(self.num_envs) * int(inner.max_episode_steps) // self.num_envs
+        inner.set_state(state)
+        return obs, info
+
+
+def muscle_settings(task: str, cell: str, senses: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Settings of `MusclePPO` for a task of the salamander, a cell, and the names of what is observed."""
+    return {"cell": cell, **({"frequency": FREQUENCY[task], "senses": senses} if cell == OSCILLATORS else PLAIN)}
+
+
+def muscle_worlds(
+    task: str, num_envs: int, *, coarse: bool = True, steps: int = 500, threads: int = 1, **options: Any
+) -> Staggered:
+    """Worlds of a salamander's task acted in through 48 normalised activations, to learn in.
+
+    Coarse physics takes Euler steps of 5 ms, nine times as many control steps a second in water and three times on
+    land. What is learned in it alone may rest on its errors: a reflex that swam at 1.03 BL/s in it made 0.55 in the
+    published physics. So the last part belongs in that.
+
+    Args:
+        task: "swim", "walk", "shore" or "steer".
+        num_envs: B.
+        coarse: physics of 5 ms, or the published one.
+        steps: control steps (10 ms) of an episode.
+        threads: of the physics.
+        **options: others of the environment (world, terminate, ...).
+    """
+    physics = {"timestep": 0.005, "integrator": "euler"} if coarse else {}
+    env = gymnasium.make_vec(
+        f"sim:salamander/{task.capitalize()}-v0",
+        num_envs=num_envs,
+        normalise_actions=True,
+        max_episode_steps=steps,
+        reset_noise=0.05,  # rad
+        threads=threads,
+        **physics,
+        **options,
+    )
+    return Staggered(env)
