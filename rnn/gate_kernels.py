@@ -117,7 +117,7 @@ class GRUSequence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, resets, W, U, z, hs, l_n = ctx.saved
-        T, K, H, B = z.shape[0], *hs.shape[1:]
+        T, (_, K, H, B) = len(z), hs.shape
         r, u, n = (z[:, :, j * H : (j + 1) * H] for j in range(3))
         before = resets.before(hs[:-1])
         to_n = (1 - u) * (1 - n * n)
@@ -224,9 +224,9 @@ class LSTMSequence(torch.autograd.Function):
                 dc *= resets.keep[t]
         flat, dU = _weight_gradients(rows, resets.before(hs[:-1]))
         dx, dW = _input_gradients(flat, x, W.reshape(K, 4 * H, -1), ctx.needs_x)
-        given = (np.roll(part.reshape(K, 4, H, -1), -1, axis=1) for part in (dW, dU, flat.sum(2)))
-        dW, dU, db = (torch.from_numpy(part.reshape(K, 4 * H, -1)) for part in given)
-        return dx, _batch_first(dh), _batch_first(dc), None, dW, dU, db[..., 0]
+        parts = ((dW, (K, 4 * H, -1)), (dU, (K, 4 * H, H)), (flat.sum(2), (K, 4 * H)))
+        weights = (torch.from_numpy(np.roll(p.reshape(K, 4, H, -1), -1, axis=1).reshape(size)) for p, size in parts)
+        return dx, _batch_first(dh), _batch_first(dc), None, *weights
 
 
 class MinimalSequence(torch.autograd.Function):
@@ -266,7 +266,7 @@ class MinimalSequence(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, resets, W, U, z, hs = ctx.saved
-        T, K, H, B = z.shape[0], *hs.shape[1:]
+        T, (_, K, H, B) = len(z), hs.shape
         u, n = z[:, :, :H], z[:, :, H:]
         before, kept = resets.before(hs[:-1]), 1 - u
         d = np.empty((T, K, 2, H, B), z.dtype)
