@@ -2,11 +2,15 @@
 
     python -m scripts.train_salamander --task swim --cell cpg --minutes 5 --out runs/learned_swim
     python -m scripts.train_salamander --task walk --cell cpg --minutes 10 --out runs/learned_walk
-    python -m scripts.train_salamander --task steer --cell lstm --level drive --steps 12000 --out runs/steer
+    python -m scripts.train_salamander --task swim --cell oscillators --out runs/ppo_swim
+    python -m scripts.train_salamander --task walk --world rough --cell lstm --out runs/ppo_rough
+    python -m scripts.train_salamander --task steer --cell lstm --level drive --out runs/steer
 
 `--cell cpg` evolves the weights of an oscillator network (frequency, gains, lags, limb phases) from a random start by
-CMA-ES; any other cell is a recurrent policy trained by PPO, at muscle level or on the drives of a fixed pattern
-generator. Writes `metrics.csv` (the course of learning), a gait table beside the animal's, plots, traces and a film.
+CMA-ES. All others learn by PPO: `--cell oscillators` is a network of oscillators inside the actor that hears all the
+animal senses, any cell of `rnn.models` a plain recurrent policy, at muscle level or (`--level drive`) on the drives of
+a fixed pattern generator. Writes `metrics.csv` and `plots/learning.png` (the course of learning), a gait table beside
+the animal's, plots, traces and a film.
 """
 
 from __future__ import annotations
@@ -15,9 +19,10 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import csv
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,18 +33,19 @@ import tyro
 
 from agents.drive_level import SETTINGS, drive_worlds
 from agents.evaluation import Greedy
-from agents.evolution import evolve
-from agents.experiment import live, make_worlds, report
+from agents.experiment import live, report
+from agents.gait_evolution import EPISODE, POPULATION, PRICES, Prices, evolve_gait
+from agents.muscle_actors import Activations, DrivenMuscles
+from agents.muscle_ppo import OSCILLATORS, MusclePPO, muscle_settings, muscle_worlds
 from agents.recurrent_ppo import RecurrentPPO
-from agents.rollout import rollout
 from agents.runs import Run
 from agents.salamander_gait import SalamanderGait
-from sim.salamander_tasks import GRAVITY
 
-WORLD = {"swim": "pool", "walk": "land"}
-EFFORT = {"swim": 0.01, "walk": 0.0}
-"""In the water the task's own economy hardly tells gaits apart at the power that its speed takes; without a further
-price the best is a short quick wave, which sways least and wastes most; at 0.03 it is a beating tail."""
+EVOLVED = ("swim", "walk")
+STEPS = {"muscle": 300_000, "drive": 16_000}
+WORLDS = {"muscle": 64, "drive": 16}
+SECONDS = {"swim": 8.0, "walk": 8.0, "shore": 16.0, "steer": 16.0}
+PRICE_NAMES = tuple(field.name for field in fields(Prices))
 
 
 @dataclass
@@ -47,28 +53,35 @@ class Args:
     task: Literal["swim", "walk", "shore", "steer"] = "swim"
     """What is rewarded."""
     cell: str = "cpg"
-    """"cpg" (evolved oscillators: swim and walk), or a cell of `rnn.models` trained by PPO."""
+    """"cpg" (evolved oscillators: swim and walk); by PPO "oscillators" (muscle level), or a cell of `rnn.models`."""
     level: Literal["muscle", "drive"] = "muscle"
     """PPO acts on muscles, or on the drives of a fixed pattern generator."""
+    world: str | None = None
+    """Where, if not in the task's own: "rough" for walking, "channel" for swimming, "land" for steering ..."""
     minutes: float = 10.0
     """Evolution ends after so much CPU time."""
-    steps: int = 300_000
-    """PPO's environment steps; at drive level, decisions of a quarter of a second."""
-    worlds: int = 16
-    """Animals side by side."""
-    episode: int = 300
-    """Control steps (10 ms) of an episode of evolution."""
-    steadiness: float = 0.5
-    """Evolution's price of swaying: per (BL/s)^2 of the centre of mass sideways and per rad^2 of heading's deviation
-    from the start; and per BL/s of speed beyond a third more than what the task asks for."""
+    steps: int | None = None
+    """PPO's environment steps (at drive level, decisions of a quarter of a second); None for that of `STEPS`."""
+    worlds: int | None = None
+    """Animals side by side; None for the population of evolution (16 swimming, 24 walking), 64 for PPO on muscles, 16 on
+    drives."""
+    episode: int | None = None
+    """Control steps (10 ms) of an episode of evolution; None for that of `agents.gait_evolution.EPISODE`."""
+    steadiness: float | None = None
+    """Evolution's price of swaying and of haste; this and the next four are explained in
+    `agents.gait_evolution.Prices`, None takes the task's own."""
     effort: float | None = None
-    """Evolution's price of muscle power, per body weight lifted by a body length each second; None for that of
-    `EFFORT`."""
+    """Evolution's price of muscle power."""
+    slip: float | None = None
+    """Evolution's price of standing feet that slide, walking."""
+    duty: float | None = None
+    """Evolution's price of duty factors unlike the newt's, walking."""
+    bending: float | None = None
+    """Evolution's price of bending the spine."""
     coarse: float = 0.6
-    """Part of evolution's time in which the physics takes Euler steps of 5 ms, three times as many a second; what is
-    found there is a few percent too fast, and is put right in the rest."""
-    seconds: float = 8.0
-    """Length of the recording at the end."""
+    """Part of evolution's time in coarse physics (`agents.gait_evolution.COARSE`)."""
+    seconds: float | None = None
+    """Length of the recording at the end; None for that of `SECONDS`."""
     film: bool = True
     """Render it."""
     threads: int = 1
@@ -81,131 +94,142 @@ class Args:
 
 def main(args: Args) -> dict[str, Any]:
     torch.set_num_threads(1)
-    args = replace(args, effort=EFFORT.get(args.task, 0.0) if args.effort is None else args.effort)
+    args = complete(args)
     with Run(args.out, args) if args.out else Run.new("train_salamander", args, seed=args.seed) as run:
-        if args.cell == "cpg":
-            if args.task not in WORLD:
-                raise ValueError(f"evolved oscillators swim or walk, received {args.task!r}; choose another cell")
-            actor = by_evolution(args, run)
-        else:
-            actor = by_policy_gradient(args, run)
-            if args.level == "drive" or args.task not in WORLD:
-                return run.meta()
-        recorder = live(make_worlds(WORLD[args.task]), actor, args.seconds, seed=args.seed, neurons=False)
-        return report(run, recorder, film=args.film, expected=args.task)
+        actor = by_evolution(args, run) if args.cell == "cpg" else by_policy_gradient(args, run)
+        draw(run)
+        env = gymnasium.make_vec(
+            f"sim:salamander/{args.task.capitalize()}-v0",
+            num_envs=1,
+            world=args.world,
+            max_episode_steps=None,
+            terminate=False,
+        )
+        recorder = live(env, actor, args.seconds or SECONDS[args.task], seed=args.seed, neurons=False)
+        return report(run, recorder, film=args.film, expected=args.task if args.task in EVOLVED else None)
+
+
+def complete(args: Args) -> Args:
+    """The settings with what was left open filled in.
+
+    Raises:
+        ValueError: a cell that does not serve the task or the level.
+    """
+    if args.cell == "cpg" and (args.task not in EVOLVED or args.level != "muscle"):
+        raise ValueError(
+            f"evolved oscillators swim or walk through muscles, received the task {args.task!r} at {args.level} level; "
+            'choose another cell, such as "gru"'
+        )
+    if args.cell == OSCILLATORS and args.level != "muscle":
+        raise ValueError('oscillators act on muscles; at drive level choose another cell, such as "gru"')
+    own_worlds = POPULATION[args.task] if args.cell == "cpg" else WORLDS[args.level]
+    own = PRICES.get(args.task, Prices())
+    return replace(
+        args,
+        **{name: getattr(own, name) for name in PRICE_NAMES if getattr(args, name) is None},
+        steps=STEPS[args.level] if args.steps is None else args.steps,
+        worlds=own_worlds if args.worlds is None else args.worlds,
+        episode=EPISODE.get(args.task) if args.episode is None else args.episode,
+        seconds=SECONDS[args.task] if args.seconds is None else args.seconds,
+    )
+
+
+def draw(run: Run) -> None:
+    """The course of learning, as written to `metrics.csv`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with (run.folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    name = "best" if "best" in rows[0] else "reward"
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([float(row["steps"]) for row in rows], [float(row[name]) for row in rows], lw=1)
+    axes.set(xlabel="environment steps", ylabel=f"{name} per step")
+    (run.folder / "plots").mkdir(exist_ok=True)
+    FigureCanvasAgg(figure).print_figure(run.folder / "plots" / "learning.png", dpi=150)
 
 
 def by_evolution(args: Args, run: Run) -> Any:
-    """The gait of the last generation's mean."""
-    gait = SalamanderGait(args.task)
-    coarse, fine = (
-        gymnasium.make_vec(
-            f"sim:salamander/{args.task.capitalize()}-v0",
-            num_envs=args.worlds,
-            max_episode_steps=None,
-            terminate=False,
-            threads=args.threads,
-            **physics,
-        )
-        for physics in ({"timestep": 0.005, "integrator": "euler"}, {})
-    )
-    began, lived, best = time.process_time(), [0], [-np.inf]
+    """The gait of the last generation's mean, or the best seen."""
+    assert args.worlds is not None
+    best = -np.inf
 
-    def early() -> bool:
-        return time.process_time() - began < 60 * args.minutes * args.coarse
-
-    def score(candidates: np.ndarray) -> np.ndarray:
-        env: Any = coarse if early() else fine
-        body = env.unwrapped.salamander
-        weight = body.mass * GRAVITY * body.length
-        total = np.zeros(args.worlds)
-        for step in rollout(env, gait.controller(candidates), args.episode, seed=args.seed):
-            price = args.steadiness * sway(env, step.next_obs) + (args.effort or 0.0) * body.muscle_power() / weight
-            total += (step.reward - price) * (step.step >= args.episode // 6)
-        lived[0] += args.worlds * args.episode
-        return total / (args.episode - args.episode // 6)
-
-    def keep(unit: np.ndarray) -> None:
-        numbers = {name: value[0].tolist() for name, value in gait.space.decode(unit[None]).items()}
-        found = {"task": args.task, "unit": unit.tolist(), "numbers": numbers, "steps": lived[0]}
-        run.save_json("gait.json", found)
-
-    def after(generation: int, mean: np.ndarray, found: float) -> bool:
-        cpu = time.process_time() - began
-        run.log(generation=generation, steps=lived[0], best=round(found, 4), cpu_seconds=round(cpu, 1))
-        keep(mean)  # so that a run that is killed has its gait
-        if found > best[0] + 0.02:
-            best[0] = found
+    def after(row: dict[str, Any], unit: np.ndarray, steps: int) -> None:
+        nonlocal best
+        numbers = {
+            name: value[0].tolist() for name, value in SalamanderGait(args.task).space.decode(unit[None]).items()
+        }
+        found = {"task": args.task, "unit": unit.tolist(), "numbers": numbers, "steps": steps}
+        run.save_json("gait.json", found)  # so that a run that is killed has its gait
+        if not row:
+            return
+        run.log(**row | {"best": round(row["best"], 4), "cpu_seconds": round(row["cpu_seconds"], 1)})
+        if row["best"] > best + 0.02:
+            best = row["best"]
             print(
-                f"generation {generation}: reward {found:.3f} per step, {lived[0]} steps, {cpu:.0f} CPU-s", flush=True
+                f"generation {row['generation']}: reward {best:.3f} per step, {steps} steps, "
+                f"{row['cpu_seconds']:.0f} CPU-s",
+                flush=True,
             )
-        return cpu > 60 * args.minutes
 
-    draws = np.random.default_rng(args.seed).random((4 * args.worlds, gait.space.size))
-    scores = np.concatenate([score(part) for part in draws.reshape(4, args.worlds, -1)])
-    found = evolve(
-        score,
-        draws[scores.argmax()],
-        sigma=0.2,
-        population=args.worlds,
-        generations=10_000,
+    gait, unit = evolve_gait(
+        args.task,
+        minutes=args.minutes,
+        worlds=args.worlds,
+        episode=args.episode,
+        coarse=args.coarse,
+        prices=Prices(**{name: getattr(args, name) for name in PRICE_NAMES}),
         seed=args.seed,
+        threads=args.threads,
+        world=args.world,
         after=after,
     )
-    finalists = np.stack([found.mean, found.best] + [found.mean] * (args.worlds - 2))
-    chosen = finalists[int(score(finalists)[:2].argmax())]
-    keep(chosen)
-    return gait.controller(chosen)
-
-
-def sway(env: Any, obs: np.ndarray) -> np.ndarray:
-    """What is against a calm gait [B]: lateral speed, heading, and more haste than the task asks for."""
-    names, wanted = env.unwrapped.observation_names, env.unwrapped.task.wanted
-    forward, left, cosine = (obs[:, names.index(n)] for n in ("velocity.forward", "velocity.left", "heading.cos"))
-    return left**2 + 2 * (1 - cosine) + np.maximum(forward - wanted * 4 / 3, 0.0)
+    return gait.controller(unit)
 
 
 def by_policy_gradient(args: Args, run: Run) -> Any:
-    """The greedy policy after training."""
+    """The greedy policy after training, as an actor on muscles."""
+    assert args.worlds is not None and args.steps is not None
     if args.level == "drive":
-        env: Any = drive_worlds(args.task, args.worlds, threads=args.threads)
-        settings = SETTINGS[args.task]
+        env: Any = drive_worlds(args.task, args.worlds, threads=args.threads, world=args.world)
+        agent: RecurrentPPO = RecurrentPPO(env, seed=args.seed, cell=args.cell, hidden=64, **SETTINGS[args.task])
     else:
-        env = gymnasium.make_vec(
-            f"sim:salamander/{args.task.capitalize()}-v0",
-            num_envs=args.worlds,
-            normalise_actions=True,
-            max_episode_steps=500,
-            threads=args.threads,
-        )
-        settings = {"horizon": 64, "minibatch": 4, "learning_rate": 5e-4, "log_std": -1.0}
-    agent = RecurrentPPO(env, seed=args.seed, cell=args.cell, hidden=64, **settings)
-    marks = iter(range(0, args.steps + 1, max(1, args.steps // 50)))
-    mark = [next(marks)]
+        places = {"world": args.world, "threads": args.threads}
+        env = muscle_worlds(args.task, args.worlds, coarse=args.coarse > 0, **places)
+        settings = muscle_settings(args.task, args.cell, env.unwrapped.observation_names)
+        agent = MusclePPO(env, seed=args.seed, hidden=64, **settings)
+    lately: list[float] = []
+    written, began, every = 0, time.process_time(), args.steps / 50
 
-    def note(local: Any, _: Any) -> bool:
-        done, episodes = agent.num_timesteps, agent.ep_info_buffer
-        if episodes and done >= mark[0]:
-            score = float(np.mean([e["r"] for e in episodes]))
-            run.log(steps=done, score=round(score, 3), cpu_seconds=round(time.process_time(), 1))
-            mark[0] = next(marks, args.steps + 1)
+    def note(local: dict[str, Any], _: Any) -> bool:
+        nonlocal written
+        lately.append(float(local["transition"].reward.mean()))
+        done = agent.num_timesteps
+        if done >= (written + 1) * every or done >= args.steps:
+            cpu, episodes = time.process_time() - began, agent.ep_info_buffer
+            score = round(float(np.mean([e["r"] for e in episodes])), 3) if episodes else ""
+            reward = float(np.mean(lately))
+            run.log(steps=done, reward=round(reward, 4), score=score, cpu_seconds=round(cpu, 1))
+            if written % 5 == 0:
+                print(f"{done} steps: reward {reward:.3f} per step, {cpu:.0f} CPU-s", flush=True)
+            lately.clear()
+            written = int(done // every)
         return True
 
-    agent.learn(args.steps, callback=note, checkpoint=run.folder / "checkpoints")
-    return _Physical(agent, env)
+    def early(local: dict[str, Any], rest: Any) -> bool:
+        """Until the coarse part is over, and the last rollout learned from."""
+        return note(local, rest) and not (agent.num_timesteps >= args.coarse * args.steps and not agent.collector.steps)
 
-
-class _Physical:
-    """The greedy policy with its normalised actions turned into activations."""
-
-    def __init__(self, agent: RecurrentPPO, env: Any):
-        self.greedy, self.env = Greedy(agent), env.unwrapped
-        self.initial_state = self.greedy.initial_state
-
-    def act(self, obs: Any, state: Any, *, step: int, first: np.ndarray) -> tuple[np.ndarray, Any]:
-        action, state = self.greedy.act(obs, state, step=step, first=first)
-        low, high = self.env._action_low, self.env._action_high
-        return low + 0.5 * (high - low) * (np.clip(action, -1, 1) + 1), state
+    kept = run.folder / "checkpoints"
+    if args.level == "drive":
+        agent.learn(args.steps, callback=note, checkpoint=kept)
+        return DrivenMuscles(Greedy(agent))
+    agent.learn(args.steps, callback=early if 0 < args.coarse < 1 else note, checkpoint=kept)
+    if agent.num_timesteps < args.steps:
+        agent.set_env(muscle_worlds(args.task, args.worlds, coarse=False, **places))
+        agent.resume(note, checkpoint=kept)
+    return Activations(Greedy(agent))
 
 
 if __name__ == "__main__":

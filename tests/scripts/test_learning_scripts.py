@@ -3,11 +3,11 @@
 import csv
 import json
 
-import gymnasium
 import numpy as np
 import pytest
 import yaml
 
+from agents.muscle_ppo import MusclePPO
 from agents.recurrent_ppo import RecurrentPPO
 from benchmarks import learned_gaits
 from scripts import evolve_swimmer, export, fit_world, plan, train_ppo, train_salamander
@@ -71,31 +71,42 @@ def test_the_plain_oscillator_does_not_feel_its_heading_and_the_other_does():
         assert np.array_equal(torque[0], torque[1]) == (name == "oscillator"), name
 
 
-def test_a_calm_gait_costs_nothing_and_swaying_turning_and_haste_do():
-    env = gymnasium.make_vec("sim:salamander/Swim-v0", num_envs=4, threads=1)  # wanted: 0.7 BL/s
-    names, obs = env.unwrapped.observation_names, np.zeros((4, env.single_observation_space.shape[0]))
-    obs[:, names.index("velocity.forward")] = [0.7, 0.7, 0.7, 0.7 * 4 / 3 + 0.1]
-    obs[:, names.index("velocity.left")] = [0.0, 0.2, 0.0, 0.0]
-    obs[:, names.index("heading.cos")] = [1.0, 1.0, np.cos(0.1), 1.0]
-    assert train_salamander.sway(env, obs) == pytest.approx([0.0, 0.04, 0.01, 0.1], abs=1e-4)
-
-
 def test_a_salamander_evolves_and_leaves_a_gait_and_traces(tmp_path):
     args = train_salamander.Args(minutes=0.0, worlds=4, episode=30, seconds=1.0, film=False, out=tmp_path)
     train_salamander.main(args)
     gait = json.loads((tmp_path / "gait.json").read_text())
     assert gait["task"] == "swim" and gait["steps"] > 0 and (tmp_path / "traces.npz").exists()
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["cell"] == "cpg"
-    with pytest.raises(ValueError, match="swim or walk"):
-        train_salamander.main(train_salamander.Args(task="steer", out=tmp_path / "no"))
+    for wrong in ({"task": "steer"}, {"level": "drive"}):
+        with pytest.raises(ValueError, match="swim or walk through muscles"):
+            train_salamander.main(train_salamander.Args(**wrong, out=tmp_path / "no"))
+    with pytest.raises(ValueError, match="oscillators act on muscles"):
+        train_salamander.main(train_salamander.Args(cell="oscillators", level="drive", out=tmp_path / "no"))
 
 
-def test_a_policy_on_drives_is_trained_and_kept(tmp_path):
+def test_a_policy_through_muscles_ends_its_training_in_the_published_physics(tmp_path, monkeypatch):
+    made = []
+    worlds = train_salamander.muscle_worlds
+    monkeypatch.setattr(train_salamander, "muscle_worlds", lambda *a, **k: made.append(k["coarse"]) or worlds(*a, **k))
     args = train_salamander.Args(
-        task="steer", cell="gru", level="drive", steps=32 * 2, worlds=2, film=False, out=tmp_path
+        cell="oscillators", steps=4 * 64 * 2, worlds=4, coarse=0.5, seconds=1.0, film=False, out=tmp_path
+    )
+    train_salamander.main(args)
+    agent = MusclePPO.load(tmp_path / "checkpoints")
+    assert agent.num_timesteps == 4 * 64 * 2 and made == [True, False] and agent._n_updates == 2
+    course = rows(tmp_path / "metrics.csv")
+    assert float(course[-1]["steps"]) == args.steps and all(0 < float(row["reward"]) < 1 for row in course)
+    assert json.loads((tmp_path / "metrics.json").read_text())["frequency"] == pytest.approx(3.0, abs=1.0)
+    assert (tmp_path / "plots" / "learning.png").exists()
+
+
+def test_a_policy_on_drives_is_trained_and_kept_and_moves_the_animal(tmp_path):
+    args = train_salamander.Args(
+        task="steer", cell="gru", level="drive", steps=32 * 2, worlds=2, seconds=1.0, film=False, out=tmp_path
     )
     train_salamander.main(args)
     agent = RecurrentPPO.load(tmp_path / "checkpoints")
+    assert len(np.load(tmp_path / "traces.npz")["time"]) == 100
     assert agent.num_timesteps == 64 and agent.action_space.shape == (3,) and agent.config.noise == "state"
 
 
@@ -111,7 +122,7 @@ def test_a_price_of_effort_breeds_weaker_muscles_and_tables_keep_prices_apart(tm
     assert sum(gains[1]) < 0.7 * sum(gains[0])
     assert [run["effort"] for run in runs] == [0.0, 50.0]
     table = (tmp_path / "learned_gaits.md").read_text()
-    assert table.count("coarse physics for 0.6 of the time, 1 seed") == 2 and "of effort 50.0, up to 3.8 Hz" in table
+    assert table.count("coarse physics for 0.6 of the time |") == 2 and "effort 50; up to 3.8 Hz" in table
 
 
 def test_feedback_that_does_not_pay_is_left_out(tmp_path, monkeypatch):
