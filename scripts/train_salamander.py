@@ -63,8 +63,8 @@ class Args:
     steps: int | None = None
     """PPO's environment steps (at drive level, decisions of a quarter of a second); None for that of `STEPS`."""
     worlds: int | None = None
-    """Animals side by side; None for the population of evolution (16 swimming, 24 walking), 64 for PPO on muscles, 16 on
-    drives."""
+    """Animals side by side; None for the population of evolution (16 swimming, 24 walking), or for PPO 64 on muscles,
+    16 on drives."""
     episode: int | None = None
     """Control steps (10 ms) of an episode of evolution; None for that of `agents.gait_evolution.EPISODE`."""
     steadiness: float | None = None
