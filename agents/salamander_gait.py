@@ -107,7 +107,10 @@ class SalamanderController:
 
         self.offset, self.amplitude = girdles("limb.offset"), girdles("limb.amplitude")
         self.shift, self.tone = girdles("limb.phase"), v["cocontraction"].reshape(rows, 1, 1)
-        self.ahead, self.share = v.get("body.phase"), torch.as_tensor(HIND_SHARE, dtype=torch.float32)
+        self.ahead, self.share = (
+            v.get("body.phase", torch.zeros(rows, 1)),
+            torch.as_tensor(HIND_SHARE, dtype=torch.float32),
+        )
 
     def _tap(self, name: str, value: Tensor) -> Tensor:
         return self.replaced.get(name, value)
