@@ -42,7 +42,7 @@ from agents.runs import Run
 from agents.salamander_gait import SalamanderGait
 
 EVOLVED = ("swim", "walk")
-STEPS = {"muscle": 300_000, "drive": 16_000}
+STEPS = {"muscle": 200_000, "drive": 16_000}
 WORLDS = {"muscle": 64, "drive": 16}
 SECONDS = {"swim": 8.0, "walk": 8.0, "shore": 16.0, "steer": 16.0}
 PRICE_NAMES = tuple(field.name for field in fields(Prices))
