@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.drive_world import SUBMERGED, DriveWorlds, path, scatter
+from agents.drive_world import SUBMERGED, DriveWorlds, RandomDrives, path, scatter
 from agents.planning import Planner
 from rnn.dynamics import DynamicsState, RecurrentDynamics, spread
 from sim.arena import get_world
 
-__all__ = ["Journey", "ModelPilot", "SimulatorPilot", "by_bearing", "by_medium", "practise", "travel"]
+__all__ = ["Journey", "ModelPilot", "SimulatorPilot", "by_bearing", "by_medium", "by_whim", "practise", "travel"]
 
 Array = NDArray[np.float64]
 Pilot = Callable[[DriveWorlds, Array, Array], Array]
@@ -81,6 +81,20 @@ def by_bearing(drive: float = 0.55, gain: float = 1.0) -> Pilot:
     return pilot
 
 
+def by_whim(num_worlds: int, rng: np.random.Generator, gain: float = 1.0) -> Pilot:
+    """Turns towards the target like `by_bearing`, at drives that are drawn anew every 0.3 to 2.5 s.
+
+    What explores with a direction meets what random drives seldom do: a swimmer that runs aground and goes on beating,
+    a walker that comes out of the water.
+    """
+    whims, steering = RandomDrives(num_worlds, rng), by_bearing(0.0, gain)
+
+    def pilot(worlds: DriveWorlds, readings: Array, targets: Array) -> Array:
+        return np.stack([whims()[:, 0], steering(worlds, readings, targets)[:, 1]], 1)
+
+    return pilot
+
+
 def practise(world: str, pilot: Pilot, num_worlds: int, steps: int, *, seed: int) -> tuple[Tensor, Tensor]:
     """Readings [T + 1, B, D] and actions [T, B, 2] of animals that a pilot steers from one random place to the next.
 
@@ -135,13 +149,28 @@ def closeness(position: Tensor, heading: Tensor, targets: Tensor) -> Tensor:
     return -(distance.mean(0) + distance[-1] + TURNING * left * distance[-1].clamp(max=1.0))
 
 
+def awake(planned: Tensor) -> Tensor:
+    """Actions [..., 2] for planned ones in [-1, 1]: mean drives from 1.25 to 5: whoever goes somewhere does not rest.
+
+    At rest nothing moves, and of the many ways to rest a planner would find the one at which a model errs most.
+
+    >>> awake(torch.tensor([[-1.0, 0.5], [1.0, 0.5]])).tolist()
+    [[-0.6666666269302368, 0.5], [1.0, 0.5]]
+    """
+    least = -1.5 / 2.25
+    mean = least + (1 - least) * (planned[..., :1] + 1) / 2
+    return torch.cat([mean, planned[..., 1:]], -1)
+
+
 class _Pilot:
     """Plans anew every `every` readings: pieces of constant drive, `pieces` of them."""
 
     def __init__(self, *, every: int = 10, pieces: int = 4, seed: int = 0, **planner: Any):
         self.every, self.pieces, self.clock = every, pieces, 0
-        settings = {"method": "cem", "candidates": 64, "elites": 8, "iterations": 3, "floor": 0.1, **planner}
-        self.planner = Planner(self.worth, 2, horizon=pieces, seed=seed, **settings)
+        settings = {"method": "icem", "candidates": 64, "elites": 8, "iterations": 3, "floor": 0.1, **planner}
+        self.planner = Planner(
+            lambda start, planned: self.worth(start, awake(planned)), 2, horizon=pieces, seed=seed, **settings
+        )
         self.action: Array = np.zeros((0, 2))
         self.targets = self.heading = self.position = torch.zeros(0)
 
@@ -150,7 +179,8 @@ class _Pilot:
             pose = worlds.pose()
             self.position, self.heading = (torch.as_tensor(part, dtype=torch.float32) for part in pose)
             self.targets = torch.as_tensor(targets, dtype=torch.float32)
-            self.action = self.planner.plan(self.begin(worlds, readings), worlds.num_worlds).double().numpy()
+            planned = self.planner.plan(self.begin(worlds, readings), worlds.num_worlds)
+            self.action = awake(planned).double().numpy()
         self.follow(readings)
         self.clock += 1
         return self.action

@@ -13,25 +13,52 @@ from agents.motor import SpinalMotor
 from rnn.cell import map_state
 from rnn.cpg import PhaseCell, drive_input
 from sim.anatomy import JOINT_NAMES, LIMB_NAMES, LINK_NAMES
-from sim.arena import get_world
+from sim.arena import get_world, ground_height
 from sim.salamander import Salamander
 from sim.salamander_tasks import GRAVITY
 
-__all__ = ["READINGS", "SUBMERGED", "DriveWorlds", "RandomDrives", "drives_of", "log", "path", "scatter"]
+__all__ = [
+    "CLEARANCE",
+    "READINGS",
+    "SUBMERGED",
+    "DriveWorlds",
+    "RandomDrives",
+    "drives_of",
+    "log",
+    "mirrored",
+    "path",
+    "scatter",
+]
 
 Array = NDArray[np.float64]
 
+STATIONS = (0, 4, 8)
+"""Axial links under which the ground is felt: head, pelvis, end of the tail."""
+REACH = 0.15
+"""Height up to which it is, BL: some four times the height at which the belly drags (0.04 BL)."""
 READINGS = (
     *(f"joint_angle.{name}" for name in JOINT_NAMES),
     *(f"up.{axis}" for axis in "xyz"),
     *(f"touch.{limb}" for limb in LIMB_NAMES),
     *(f"submerged.{link}" for link in LINK_NAMES),
+    *(f"clearance.{LINK_NAMES[k]}" for k in STATIONS),
     *("ahead", "left", "turn"),
 )
 """Joint angles (rad), the vertical in the trunk's frame, force on each foot (body weights), submerged part of each
-axial link, and the displacement since the last reading in the trunk's frame at that time (BL, BL, rad)."""
+axial link, height of three links above the ground as far as it is felt (BL), and the displacement since the last
+reading in the trunk's frame at that time (BL, BL, rad)."""
 SUBMERGED = [k for k, name in enumerate(READINGS) if name.startswith("submerged")]
-"""Readings of how deep the animal is in the water."""
+"""Readings of how deep the animal is in the water. A swimmer that drags its belly is as wet as one that floats."""
+CLEARANCE = [k for k, name in enumerate(READINGS) if name.startswith("clearance")]
+"""Readings of how near the ground is."""
+SHALLOWS = (-0.6, 1.3)
+"""From the waterline into the water, BL: from dry ground to where the feet just reach the bottom."""
+
+
+SWITCHES = (((1.0, 0.0), -1.75 / 2.25), ((1.0, 0.0), 0.25 / 2.25), ((2.25, 1.0), -1.75), ((2.25, -1.0), -1.75))
+"""Directions and bounds in the actions at which something begins: mean drives of 1, where the animal no longer rests,
+and of 3, above which it swims; and a drive of 1 on the left, and on the right, below which that side is still
+(`rnn.cpg.phase.DriveLaw`)."""
 
 
 def drives_of(actions: ArrayLike) -> tuple[Array, Array]:
@@ -65,6 +92,29 @@ def path(readings: Tensor, position: Tensor, heading: Tensor) -> tuple[Tensor, T
     return position + torch.stack([x, y], -1).cumsum(0), after
 
 
+def _images() -> tuple[list[int], list[float]]:
+    """For each reading the one whose value, times a sign, it has in the mirror."""
+    swap = lambda name: name.replace("left", "*").replace("right", "left").replace("*", "right")
+    source, sign = [], []
+    for name in READINGS:
+        sideways = name in ("left", "turn", "up.y") or name.startswith("joint_angle.axis")
+        source.append(READINGS.index(name if sideways else swap(name)))
+        sign.append(-1.0 if sideways else 1.0)
+    return source, sign
+
+
+def mirrored(readings: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """What the image of an animal in a mirror reads [..., D] and does [..., 2]: left is right, which nature allows.
+
+    >>> once = torch.zeros(len(READINGS)); once[READINGS.index("touch.fore.left")] = 1.0
+    >>> image, action = mirrored(once, torch.tensor([0.2, 0.7]))
+    >>> READINGS[int(image.argmax())], action.tolist()
+    ('touch.fore.right', [0.20000000298023224, -0.699999988079071])
+    """
+    source, sign = _images()
+    return readings[..., source] * readings.new_tensor(sign), actions * actions.new_tensor([1.0, -1.0])
+
+
 class DriveWorlds:
     """B salamanders whose muscles follow a spinal network; what acts sets two numbers, ten times a second.
 
@@ -76,7 +126,7 @@ class DriveWorlds:
 
     >>> worlds = DriveWorlds(2, world="land", threads=1)
     >>> worlds.start().shape, worlds.step(np.zeros((2, 2))).shape
-    ((2, 43), (2, 43))
+    ((2, 46), (2, 46))
     """
 
     def __init__(self, num_worlds: int, *, world: str = "pool", hold: int = 10, threads: int = 1):
@@ -125,8 +175,15 @@ class DriveWorlds:
         ahead, left = cos * step[:, 0] + sin * step[:, 1], cos * step[:, 1] - sin * step[:, 0]
         turn = np.remainder(after - heading + np.pi, 2 * np.pi) - np.pi
         touch = body.touch() / (body.mass * GRAVITY)
-        parts = [body.joint_angles(), body.vertical(), touch, body.submerged(), np.stack([ahead, left, turn], 1)]
+        moved = np.stack([ahead, left, turn], 1)
+        parts = [body.joint_angles(), body.vertical(), touch, body.submerged(), self.clearance(), moved]
         return np.concatenate(parts, 1)
+
+    def clearance(self) -> Array:
+        """Height of head, pelvis and tail above the ground [B, 3], BL, at most `REACH`."""
+        place = self.body.link_positions()[:, STATIONS]
+        height = place[..., 2] - ground_height(self.world, self.body.length, place[..., :2])
+        return np.minimum(height / self.body.length, REACH)
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the future depends on."""
@@ -153,7 +210,8 @@ class DriveWorlds:
 
 
 class RandomDrives:
-    """Drives drawn anew every now and then, kept for 0.3 to 2.5 s: half of the time straight ahead.
+    """Drives drawn anew every now and then, kept for 0.3 to 2.5 s: half of the time straight ahead, and now and then at
+    the ends of the range, which is where plans often end.
 
     Args:
         num_worlds: B.
@@ -167,18 +225,24 @@ class RandomDrives:
     def __call__(self) -> Array:
         """The actions of the next tenth of a second, [B, 2]."""
         for row in np.flatnonzero(self.left == 0):
-            turn = 0.0 if self.rng.random() < 0.5 else self.rng.uniform(-1, 1)
-            self.now[row] = self.rng.uniform(-1, 1), turn
+            mean, turn = np.clip(self.rng.uniform(-1.2, 1.2, 2), -1, 1)
+            self.now[row] = mean, 0.0 if self.rng.random() < 0.5 else turn
             self.left[row] = self.rng.integers(3, 26)
         self.left -= 1
         return self.now.copy()
 
 
 def scatter(world: str, num_worlds: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Positions [B, 2] (BL) and headings [B] to begin with, any way round; on a shore from land and from water."""
+    """Positions [B, 2] (BL) and headings [B] to begin with, any way round.
+
+    On a shore from land and from water, and every second animal from the shallows, where swimming and walking change
+    over: what a drive does there is neither what it does on land nor in the deep.
+    """
     x = np.zeros(num_worlds)
     if world == "shore":
         x += get_world(world).waterline + rng.uniform(-1.5, 3.0, num_worlds)
+        shallow = get_world(world).waterline + rng.uniform(*SHALLOWS, num_worlds)
+        x[::2] = shallow[::2]
     return np.stack([x, np.zeros(num_worlds)], 1), rng.uniform(-np.pi, np.pi, num_worlds)
 
 

@@ -34,6 +34,8 @@ class Args:
     """Of data, model, places and plans."""
     ceilings: list[int] = field(default_factory=lambda: [20])
     """Seeds for which the simulator plans too, to one target in each world."""
+    rules: int = 3
+    """Rules without a model per world, the best suited first."""
     animals: int = 12
     """Logged in each world."""
     seconds: float = 20.0
@@ -129,6 +131,7 @@ def main(args: Args) -> list[dict[str, Any]]:
             continue
         others = [run for run in runs if run["seed"] != seed]
         settings = {"animals": args.animals, "seconds": args.seconds, "ceiling": int(seed in args.ceilings)}
+        settings["rules"] = args.rules
         about = {"seed": seed, **settings, **({"model": args.model.parts[-3]} if args.model else {})}
         asked = salamander_world.Args(seed=seed, out=args.runs / f"seed_{seed}", model=args.model, **settings)
         report = partial(keep, others=others, about=about, out=args.out)

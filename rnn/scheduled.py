@@ -23,11 +23,16 @@ class ScheduledState(NamedTuple):
     actions: Tensor
 
 
-def hinges(actions: Tensor, knots: Sequence[int]) -> Tensor:
-    """A basis of functions of the actions [..., A] in [-1, 1]: one, products up to degree two, and hinges of each.
+Switch = tuple[Sequence[float], float]
+"""A direction w [A] and a bound c: something begins where w . a >= c."""
+
+
+def hinges(actions: Tensor, knots: Sequence[int], switches: Sequence[Switch] = ()) -> Tensor:
+    """A basis of functions of the actions [..., A] in [-1, 1]: one, products up to degree two, hinges and steps.
 
     Args:
         knots: number of hinges max(0, a_i - c) per action, their corners c spread evenly inside (-1, 1).
+        switches: for each a hinge max(0, w . a - c) and a step, 1 where w . a >= c.
 
     >>> hinges(torch.tensor([0.5]), (3,))  # 1, a, a^2, hinges at -0.5, 0 and 0.5
     tensor([1.0000, 0.5000, 0.2500, 1.0000, 0.5000, 0.0000])
@@ -37,6 +42,9 @@ def hinges(actions: Tensor, knots: Sequence[int]) -> Tensor:
     for i, count in enumerate(knots):
         corners = torch.linspace(-1, 1, count + 2, dtype=actions.dtype, device=actions.device)[1:-1]
         parts.append((actions[..., i : i + 1] - corners).clamp(min=0))
+    for direction, bound in switches:
+        beyond = (actions * actions.new_tensor(direction)).sum(-1, keepdim=True) - bound
+        parts += [beyond.clamp(min=0), (beyond >= 0).to(actions.dtype)]
     return torch.cat(parts, -1)
 
 
@@ -60,6 +68,7 @@ class ScheduledDynamics(RecurrentDynamics):
         action_size: A.
         lags: p, readings that are seen at once.
         knots: of `hinges`, per action.
+        switches: of `hinges`: where actions cross them the coefficients may jump.
         context: readings; they enter phi with their present value only.
         ridge: of the fit, relative to features of unit mean square.
         pace: how fast gradients move W, relative to the other weights.
@@ -79,6 +88,7 @@ class ScheduledDynamics(RecurrentDynamics):
         *,
         lags: int = 2,
         knots: Sequence[int] = (),
+        switches: Sequence[Switch] = (),
         context: Sequence[int] = (),
         ridge: float = 1e-3,
         pace: float = 0.03,
@@ -88,9 +98,10 @@ class ScheduledDynamics(RecurrentDynamics):
         if lags < 1 or ridge <= 0:
             raise ValueError(f"lags >= 1 and ridge > 0 are needed, received {lags} and {ridge}")
         self.lags, self.knots, self.context, self.ridge, self.pace = lags, tuple(knots), list(context), ridge, pace
+        self.switches = [(tuple(direction), bound) for direction, bound in switches]
         self.quick = [k for k in range(obs_size) if k not in self.context]
         width = obs_size + (lags - 1) * (len(self.quick) + action_size) + 1
-        basis = hinges(torch.zeros(action_size), self.knots).numel() * (2 if self.context else 1)
+        basis = hinges(torch.zeros(action_size), self.knots, self.switches).numel() * (2 if self.context else 1)
         self.register_buffer("base", torch.zeros(width * basis, obs_size))
         self.base: Tensor
         self.moved = nn.Parameter(torch.zeros_like(self.base))
@@ -163,7 +174,7 @@ class ScheduledDynamics(RecurrentDynamics):
         """phi x psi [..., R] of standardised readings [..., D], older ones [..., p - 1, D], and actions."""
         older = [past[..., self.quick].flatten(-2), self.action_scale(before).flatten(-2)] if self.lags > 1 else []
         phi = torch.cat([z, *older, torch.ones_like(z[..., :1])], -1)
-        psi = hinges(action, self.knots)
+        psi = hinges(action, self.knots, self.switches)
         if self.context:
             psi = torch.cat([psi, psi * self.obs_scale.back(z)[..., self.context].mean(-1, keepdim=True)], -1)
         return (phi[..., :, None] * psi[..., None, :]).flatten(-2)

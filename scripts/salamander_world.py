@@ -3,12 +3,13 @@
     python -m scripts.salamander_world --out runs/salamander_world
     python -m scripts.salamander_world --ceiling 2 --out runs/salamander_world     # the simulator in the model's place
 
-Logs animals under random drives in pool, land and shore, and then under plans in the model of what was logged so far;
-fits one model to all; predicts joint angles and displacement for 2 s open loop on held-out runs under random drives,
-beside the last value and a linear model; then plans drives in it to reach targets 3 body lengths away in all
-directions, and to get from the water to a place on land. Rules without a model turn towards the target: at a drive
-that swims, at one that walks, and on the shore at one after the other. `prediction.csv` and `journeys.csv` hold the
-figures, `track_WORLD.png` shows the ways. About 6 CPU-minutes.
+Logs animals under random drives in pool, land and shore, on errands at changing drives across the shore, and then under
+plans in the model of what was logged so far; fits one model to all of it and to its image in a mirror; predicts joint
+angles and displacement for 2 s open loop on held-out runs under random drives, beside the last value and a linear
+model; then plans drives in it to reach targets 3 body lengths away in all directions, and to get from the water to a
+place on land. Rules without a model turn towards the target: at a drive that swims, at one that walks, and on the shore
+at one after the other. `prediction.csv` and `journeys.csv` hold the figures, `track_WORLD.png` shows the ways. About 6
+CPU-minutes.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ import torch
 import tyro
 from torch import Tensor
 
-from agents.drive_planning import Journey, ModelPilot, SimulatorPilot, by_bearing, by_medium, practise, travel
-from agents.drive_world import READINGS, SUBMERGED, DriveWorlds, log, path
+from agents.drive_planning import Journey, ModelPilot, SimulatorPilot, by_bearing, by_medium, by_whim, practise, travel
+from agents.drive_world import READINGS, SUBMERGED, SWITCHES, DriveWorlds, log, mirrored, path
 from agents.runs import Run
 from rnn.arx import least_squares
 from rnn.checkpoint import load_checkpoint, save_checkpoint
@@ -45,6 +46,9 @@ ANGLES = slice(0, 24)
 SWIM, WALK = 0.55, -0.33
 """Actions whose mean drives, 4.0 and 2.0, swim and walk."""
 
+RULES = {"pool": ("swimming",), "land": ("walking", "swimming"), "shore": ("switching", "swimming", "walking")}
+"""Pilots without a model, per world, the one that suits it best first."""
+
 
 @dataclass
 class Args:
@@ -53,11 +57,12 @@ class Args:
     hidden: int = 64
     """Its units."""
     animals: int = 12
-    """Animals logged in each of the three worlds under random drives; a third as many are held out."""
+    """Animals logged in each of the three worlds under random drives, and on errands on the shore; a third as many in
+    each world are held out."""
     seconds: float = 20.0
     """Logged from each."""
     practice: int = 2
-    """Rounds in which half as many animals in each world follow plans in the model so far."""
+    """Rounds in which as many animals on the shore, and a third as many elsewhere, follow plans in the model so far."""
     one_step: int = 500
     """Gradient steps of the model one step ahead, after its linear part was fitted at once."""
     gradient_steps: int = 300
@@ -66,6 +71,8 @@ class Args:
     """Targets in the pool; half as many on land and on the shore."""
     ceiling: int = 0
     """Targets in the pool for which the simulator plans too, half as many elsewhere (1 to 3 CPU-minutes each)."""
+    rules: int = 3
+    """Rules per world that travel too, the best suited first."""
     patience: float = 40.0
     """Seconds after which a journey ends on land and on the shore; half as many in the pool."""
     model: Path | None = None
@@ -90,8 +97,7 @@ def main(args: Args, report: Callable[[dict[str, Any]], None] = lambda found: No
         else:
             model.load_state_dict(load_checkpoint(args.model)[0])
         ways: dict[str, dict[str, Journey]] = {world: {} for world in WORLDS}
-        rules = [("swimming", "pool"), *((name, "land") for name in ("swimming", "walking"))]
-        rules += [(name, "shore") for name in ("swimming", "walking", "switching")]
+        rules = [(name, world) for world, names in RULES.items() for name in names[: args.rules]]
         ceiling = [("simulator", world) for world in WORLDS] if args.ceiling else []
         for name, world in [*(("model", world) for world in WORLDS), *ceiling, *rules]:
             found["journeys"].append(steer(args, model, world, name, ways[world]))
@@ -105,28 +111,28 @@ def main(args: Args, report: Callable[[dict[str, Any]], None] = lambda found: No
 def learn(args: Args, model: ScheduledDynamics) -> dict[str, Any]:
     """Log, practise, fit; the model is kept in the run folder, and what it predicts of held-out runs is returned."""
     steps = round(10 * args.seconds)
-    data = gather(args.animals, steps, 1000 * args.seed)
+    data = join(gather(args.animals, steps, 1000 * args.seed), errands(args, steps))
     held = gather(max(1, args.animals // 3), steps, 1000 * args.seed + 500)
     for k in range(args.practice):
-        model.fit_scales(*data)
+        model.fit_scales(*with_image(data))
         data = join(data, *(drill(args, model, world, steps, 100 + 10 * k + n) for n, world in enumerate(WORLDS)))
+    transitions = data[1].shape[0] * data[1].shape[1]
+    data = with_image(data)
     began, n = time.process_time(), args.gradient_steps
     fit(model, *data, warmup=WARMUP, one_step=args.one_step, stages={10: n // 2, AHEAD: n - n // 2}, seed=args.seed)
     spent = round(time.process_time() - began, 1)
     about = {"kind": "dynamics", "cell": args.cell, "hidden": args.hidden, "body": model.body}
     save_checkpoint(args.out / "checkpoints" / "model.safetensors", model.state_dict(), about)
-    transitions = data[1].shape[0] * data[1].shape[1]
     prediction = predict({f"scheduled, {args.cell}": model}, data, held)
     return {"transitions": transitions, "fit_cpu_seconds": spent, "prediction": prediction}
 
 
 def build(args: Args) -> ScheduledDynamics:
     """The model, with nothing learned yet."""
-    settings = {"cell": args.cell, "hidden": args.hidden, "body": "newt under drives"}
+    settings: dict[str, Any] = {"cell": args.cell, "hidden": args.hidden, "body": "newt under drives"}
+    settings |= {"knots": (3, 0), "switches": SWITCHES, "context": SUBMERGED}
     increments = range(len(READINGS) - 3, len(READINGS))
-    return ScheduledDynamics(
-        len(READINGS), 2, lags=2, knots=(7, 0), context=SUBMERGED, sums=increments, pace=0.03, **settings
-    )
+    return ScheduledDynamics(len(READINGS), 2, lags=2, sums=increments, pace=0.03, **settings)
 
 
 def join(*parts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -139,10 +145,21 @@ def gather(animals: int, steps: int, seed: int) -> tuple[Tensor, Tensor]:
     return join(*(log(world, animals, steps, seed=seed + k) for k, world in enumerate(WORLDS)))
 
 
+def with_image(data: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """Logs, and beside them what the animals' images in a mirror would have logged."""
+    return join(data, mirrored(*data))
+
+
+def errands(args: Args, steps: int) -> tuple[Tensor, Tensor]:
+    """Readings and actions of animals that go from one place on the shore to another at changing drives."""
+    seed, count = 1000 * args.seed + 50, args.animals
+    return practise("shore", by_whim(count, np.random.default_rng(seed)), count, steps, seed=seed + 1)
+
+
 def drill(args: Args, model: RecurrentDynamics, world: str, steps: int, k: int) -> tuple[Tensor, Tensor]:
     """Readings and actions of animals that follow plans in the model so far."""
-    seed = 1000 * args.seed + k
-    return practise(world, ModelPilot(model, seed=seed, iterations=2), max(1, args.animals // 2), steps, seed=seed)
+    seed, count = 1000 * args.seed + k, max(1, args.animals // (1 if world == "shore" else 3))
+    return practise(world, ModelPilot(model, seed=seed, iterations=2), count, steps, seed=seed)
 
 
 @torch.no_grad()

@@ -6,9 +6,26 @@ import numpy as np
 import pytest
 import torch
 
-from agents.drive_planning import TURNING, ModelPilot, by_bearing, by_medium, closeness, practise, travel
-from agents.drive_world import READINGS, SUBMERGED, DriveWorlds, RandomDrives, drives_of, log, path, scatter
+from agents.drive_planning import TURNING, ModelPilot, awake, by_bearing, by_medium, closeness, practise, travel
+from agents.drive_world import (
+    CLEARANCE,
+    REACH,
+    READINGS,
+    SHALLOWS,
+    STATIONS,
+    SUBMERGED,
+    SWITCHES,
+    DriveWorlds,
+    RandomDrives,
+    drives_of,
+    log,
+    mirrored,
+    path,
+    scatter,
+)
+from rnn.cpg import PhaseCell, drive_input
 from rnn.dynamics import DynamicsState
+from sim.anatomy import MUSCLE_NAMES
 
 
 def readings(ahead, turn):
@@ -77,6 +94,15 @@ def test_a_plan_is_worth_less_the_farther_it_ends_and_the_more_it_has_to_turn():
     )
 
 
+def test_plans_never_rest():
+    planned = torch.linspace(-1, 1, 9)[:, None].expand(9, 2)
+    mean = sum(drives_of(awake(planned))) / 2
+    np.testing.assert_allclose(mean, np.linspace(1.25, 5.0, 9), atol=1e-6)
+    pilot = ModelPilot(Kinematic(), seed=0)
+    travel(KinematicWorlds(), np.zeros((2, len(READINGS))), np.zeros((2, 2)), pilot, seconds=1, radius=0.0)
+    assert (sum(drives_of(pilot.action)) >= 2 * 1.25).all()  # at the target already: staying would be best
+
+
 def test_the_switching_rule_swims_in_the_deep_and_walks_elsewhere():
     wet, dry = np.zeros((2, len(READINGS)))
     wet[SUBMERGED] = 0.9
@@ -119,6 +145,44 @@ def test_displacements_add_up_to_where_the_animal_is(world):
     assert first.shape == (2, len(READINGS)) and (first[:, -3:] == 0).all()
 
 
+def test_the_ground_is_felt_as_far_as_it_slopes_up_to_the_animal():
+    worlds = DriveWorlds(3, world="shore")
+    worlds.start([[0.0, 0.0], [2.3, 0.0], [6.0, 0.0]], np.pi)  # on the beach, in the shallows, in the deep; uphill
+    felt = worlds.step(np.full((3, 2), 0.0))[:, CLEARANCE]
+    place = worlds.body.link_positions()[:, STATIONS] / worlds.body.length
+    beach = 0.1 * (1.5 - place[..., 0])  # falls by a tenth, meets the surface at 1.5 BL
+    np.testing.assert_allclose(felt, np.minimum(place[..., 2] - beach, REACH), atol=1e-9)
+    assert (felt[0] < 0.08).all() and (felt[2] == REACH).all()
+    assert felt[1, 0] < felt[1, 2] and (felt[1] > 0.03).all()  # afloat, the ground rises towards the head
+
+
+def test_an_animal_whose_muscles_are_mirrored_reads_what_the_mirror_says():
+    worlds = DriveWorlds(2, world="pool")
+    worlds.start([[0.0, 0.0], [0.0, 0.0]], 0.0)
+    place = {name: k for k, name in enumerate(MUSCLE_NAMES)}
+    swap = lambda name: name.replace("left", "*").replace("right", "left").replace("*", "right")
+    image = [place[swap(name)] for name in MUSCLE_NAMES]
+    rng, seen = np.random.default_rng(0), []
+    for _ in range(5):
+        before, some = worlds.pose(), rng.uniform(0, 0.6, len(MUSCLE_NAMES))
+        for _ in range(4):
+            worlds.body.step(np.stack([some, some[image]]))
+        seen.append(torch.as_tensor(worlds._read(*before)))
+    readings = torch.stack(seen)
+    said, _ = mirrored(readings[:, 0], torch.zeros(5, 2))
+    torch.testing.assert_close(readings[:, 1], said, atol=2e-3, rtol=0)
+    assert (readings[:, 1] - readings[:, 0]).abs().max() > 0.1
+    torch.testing.assert_close(mirrored(*mirrored(readings, readings[..., :2]))[0], readings)
+
+
+def test_on_a_shore_every_second_animal_begins_in_the_shallows():
+    position, _ = scatter("shore", 400, np.random.default_rng(0))
+    x = position[:, 0] - 1.5
+    low, high = SHALLOWS
+    assert ((low <= x[::2]) & (x[::2] <= high)).all()
+    assert (x[1::2] < low).any() and (x[1::2] > high).any()
+
+
 def test_a_copied_world_goes_on_exactly_as_its_origin():
     origin, copies = DriveWorlds(2, world="shore"), DriveWorlds(3, world="shore")
     origin.start([[0.0, 0.0], [3.0, 0.0]], [0.0, 1.0])
@@ -144,6 +208,16 @@ def test_random_drives_are_held_and_logged_as_they_were_given():
 def test_more_drive_on_the_left_is_a_positive_action_and_all_stay_in_range():
     left, right = drives_of([[0.0, 1.0], [-3.0, 0.0]])
     assert left[0] - right[0] == 2.0 and left[1] == right[1] == 0.5
+
+
+def test_the_spinal_network_switches_where_it_is_said_to():
+    cell = PhaseCell(dt=0.01).eval()
+    for k, (direction, bound) in enumerate(SWITCHES):
+        at = bound * np.array(direction) / np.square(direction).sum()  # the point of the line nearest to no action
+        drives = [drives_of((at + side * np.array(direction))[None]) for side in (-1e-3, 1e-3)]
+        before, after = (cell._follow_drive(drive_input(cell, *map(torch.as_tensor, pair))) for pair in drives)
+        jump = max((a - b).abs().max() for a, b in zip(before, after, strict=True))
+        assert jump > 0.05, f"nothing begins at switch {k}"
 
 
 def test_worlds_refuse_the_wrong_number_of_actions():

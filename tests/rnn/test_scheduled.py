@@ -8,18 +8,37 @@ from rnn.dynamics import BodyMismatch, fit, open_loop_error
 from rnn.scheduled import ScheduledDynamics, hinges
 
 
-def turning(steps, count, seed):
-    """Points on circles that turn by 0.3 + 0.5 max(0, a) rad a step."""
+def turning(steps, count, seed, begins=None):
+    """Points on circles that turn by 0.3 + 0.5 max(0, a) rad a step, or by 0.3, and 0.8 from an action on."""
     generator = torch.Generator().manual_seed(seed)
     actions = torch.empty(steps, count, 1).uniform_(-1, 1, generator=generator)
     phase = torch.rand(count, generator=generator) * 6.28
-    phases = torch.cat([phase[None], phase + (0.3 + 0.5 * actions[..., 0].clamp(min=0)).cumsum(0)])
+    more = actions[..., 0].clamp(min=0) if begins is None else (actions[..., 0] >= begins).float()
+    phases = torch.cat([phase[None], phase + (0.3 + 0.5 * more).cumsum(0)])
     return torch.stack([phases.cos(), phases.sin()], -1), actions
 
 
 def test_hinges_are_one_products_and_corners_inside_the_box():
     basis = hinges(torch.tensor([[-0.5, 1.0]]), (1, 3))
     assert basis.tolist() == [[1.0, -0.5, 1.0, 0.25, -0.5, 1.0, 0.0, 1.5, 1.0, 0.5]]
+
+
+def test_a_switch_adds_what_lies_beyond_it_and_a_step():
+    actions = torch.tensor([[0.5, -0.5], [0.5, 0.5]])
+    beyond = hinges(actions, (), [((2.0, 1.0), 1.0)])[:, -2:]
+    assert beyond.tolist() == [[0.0, 0.0], [0.5, 1.0]]
+
+
+def test_a_turning_that_begins_at_a_bound_is_found_with_a_switch_there_only():
+    train, test = turning(60, 40, 0, begins=0.25), turning(60, 20, 1, begins=0.25)
+    errors = []
+    for switches in ([((1.0,), 0.25)], []):
+        model = ScheduledDynamics(2, 1, lags=1, knots=(7,), switches=switches, hidden=4, ridge=1e-6)
+        model.fit_scales(*train)
+        with torch.no_grad():
+            found = open_loop_error(model.simulate(test[0][:2], test[1]), test[0][2:], test[0].std((0, 1)))
+        errors.append(found[-1].mean().item())
+    assert errors[0] < 0.1 and errors[1] > 3 * errors[0]
 
 
 def test_a_rotation_by_a_driven_angle_is_found_at_once_where_a_linear_map_fails():
