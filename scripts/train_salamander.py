@@ -79,7 +79,8 @@ class Args:
     bending: float | None = None
     """Evolution's price of bending the spine."""
     coarse: float = 0.6
-    """Part of evolution's time in coarse physics (`agents.gait_evolution.COARSE`)."""
+    """Part of evolution's time (`agents.gait_evolution.COARSE`), or of the steps of PPO at muscle level, in coarse
+    physics (`agents.muscle_ppo.muscle_worlds`)."""
     seconds: float | None = None
     """Length of the recording at the end; None for that of `SECONDS`."""
     film: bool = True
