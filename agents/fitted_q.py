@@ -2,91 +2,68 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from agents.exploration import HeldActions
+from agents.fitted_q_config import FittedQConfig
 from agents.growing_batch import GrowingBatch
 from agents.held_windows import keep_actions
 from agents.learner import Learner
+from agents.mirror import Mirror
 from agents.nfq import NFQ, NFQConfig
 from agents.optimism import unknown_pairs
 from agents.random_trees import RandomTrees
 from agents.regressors import Perceptron, Regressor, Trees
+from agents.returns import lambda_returns, shortfalls
 from agents.rollout import Transition
 
 __all__ = ["FittedQ", "FittedQConfig", "fitted_targets"]
 
 
-@dataclass(frozen=True)
-class FittedQConfig:
-    """Settings. Costs are minimised: `cost = -cost_scale * reward`, plus `failure` where an episode terminates."""
+def fitted_targets(
+    cost_t: np.ndarray,
+    discount_t: np.ndarray,
+    values_t: np.ndarray,
+    *,
+    lambda_: float = 0.0,
+    ended: np.ndarray | None = None,
+    worlds: int = 1,
+) -> np.ndarray:
+    r"""`c + d min_b Q(s', b)`, or the lambda-return of what followed.
 
-    model: Literal["nfq", "modern", "trees", "random_trees"] = "modern"
-    """NFQ of 2005; Adam and a larger network, as NFQ2.0 (Lange et al., 2025); extremely randomised trees, as
-    Tree-Based Batch Mode Reinforcement Learning (Ernst et al., 2005); or, from the same paper, totally randomised trees
-    that are kept while the values settle."""
-    gamma: float = 0.99
-    """Discount."""
-    cost_scale: float = 0.01
-    """Cost of a reward of -1."""
-    failure: float = 0.0
-    """Cost of a termination, where termination is bad."""
-    hints: int = 0
-    """Artificial goal patterns with target 0 (hint-to-goal; Riedmiller, 2005)."""
-    hint_low: tuple[float, ...] = ()
-    """Lower corner of the goal region, in units of the observation."""
-    hint_high: tuple[float, ...] = ()
-    """Upper corner."""
-    unknown: int = 0
-    """Candidates per action for patterns with target 0 where nothing was tried yet (`agents.optimism`)."""
-    known_within: float = 0.04
-    """Distance, in sides of the observation box, within which a pair of state and action counts as tried."""
-    hidden: tuple[int, ...] = (64, 64)
-    """Units per layer (NFQ: 5, 5)."""
-    epochs: int = 20
-    """Passes over the data per refit (NFQ: 300, full batches of RProp)."""
-    iterations: int = 4
-    """Fitted iterations each time."""
-    refit: bool = False
-    """Start every fit from new weights."""
-    lr: float = 2e-3
-    """Of Adam (modern)."""
-    batch: int = 512
-    """Transitions per step (modern)."""
-    trees: int = 30
-    """Trees (trees; per action, random_trees)."""
-    leaf: int = 3
-    """States per leaf, at least (random_trees)."""
-    sweeps: int = 300
-    """Fitted iterations on the same trees, at most (random_trees)."""
-    settled: float = 1e-4
-    """Greatest change of a cost to go at which they end."""
-    refit_every: int = 400
-    """Environment steps between two refits."""
-    epsilon: float = 0.05
-    """Share of random actions."""
-    hold: int = 1
-    """Steps for which a random action is kept up; more than one carries a body further from where it rests."""
-    reach: int = 1
-    """Steps for which a chosen action is kept up, and over which transitions reach (`agents.held_windows`)."""
-    random_steps: int = 400
-    """Steps of random actions before the first fit."""
-    max_steps: int = 200_000
-    """Transitions that are kept, the oldest going first."""
+    .. math:: G_t = c_{t+1} + d_{t+1} \big((1 - \lambda) \min_b Q(s_{t+1}, b) + \lambda G_{t+1}\big)
 
-
-def fitted_targets(cost_t: np.ndarray, discount_t: np.ndarray, values_t: np.ndarray) -> np.ndarray:
-    """`c + d min_b Q(s', b)`: costs [N], discounts [N] (0 at termination), values [N, A] -> [N].
+    Args:
+        cost_t, discount_t: costs and discounts (0 at termination) of the steps in the order in which they came, worlds
+            in turn, [N].
+        values_t: costs to go in the states after them, [N, A].
+        lambda_: mixing of horizons.
+        ended: where an episode ended after the step, by termination or by its time limit, [N]; the return of such a
+            step leans on the value alone, and so does that of the last one.
+        worlds: how many stood side by side.
 
     >>> fitted_targets(np.array([1.0, 1.0]), np.array([0.5, 0.0]), np.array([[4.0, 2.0], [4.0, 2.0]])).tolist()
     [2.0, 1.0]
+    >>> two, free = np.ones(2), np.zeros(2, bool)
+    >>> fitted_targets(two, 0.5 * two, np.array([[4.0], [2.0]]), lambda_=1.0, ended=free).tolist()
+    [2.0, 2.0]
     """
-    return cost_t + discount_t * values_t.min(1)
+    best_t = values_t.min(1)
+    target = cost_t + discount_t * best_t
+    if not lambda_:
+        return target
+    if ended is None:
+        raise ValueError("lambda-returns need to know where episodes `ended`")
+    rows = len(target) // worlds * worlds  # of a world whose first steps are no longer kept, those of the others wait
+    course = lambda part: torch.from_numpy(np.ascontiguousarray(part[len(target) - rows :])).reshape(-1, worlds)
+    share = lambda_ * (~course(np.asarray(ended, dtype=bool))).double()
+    mixed, _ = lambda_returns(course(cost_t), course(discount_t), course(best_t), share)
+    target[len(target) - rows :] = mixed.flatten().numpy()
+    return target
 
 
 class FittedQ(Learner):
@@ -112,7 +89,7 @@ class FittedQ(Learner):
         if c.unknown and not np.isfinite([box.low, box.high]).all():
             raise ValueError(f"`unknown` needs an observation space with finite sides, received {box}")
         if c.model == "nfq":
-            config = NFQConfig(gamma=c.gamma, hidden=c.hidden, epochs=c.epochs, refit=c.refit, hints=c.hints)
+            config = NFQConfig(c.gamma, c.hidden, c.epochs, c.refit, c.hints, gap=c.gap)
             self.nfq = NFQ(self.obs_size, self.num_actions, config, seed=int(self.seed or 0))
         elif c.model == "modern":
             self.regressor = Perceptron(
@@ -124,18 +101,22 @@ class FittedQ(Learner):
                 epochs=c.epochs,
                 generator=self.generator,
                 refit=c.refit,
+                target_rate=c.target_rate,
             )
         elif c.model == "trees":
             self.regressor = Trees(self.num_actions, c.trees, int(self.seed or 0))
         else:
             self.forest = RandomTrees(self.num_actions, c.trees, leaf=c.leaf, seed=int(self.seed or 0))
+        self.mirror: Mirror | None = None
+        if c.mirror_signs is not None or c.mirror_actions is not None:
+            self.mirror = Mirror(c.mirror_signs, c.mirror_actions, self.obs_size, self.num_actions)
         self.data = GrowingBatch(self.obs_size, self.n_envs, gamma=c.gamma, reach=c.reach, most=c.max_steps)
         self.held = HeldActions(self.n_envs, self.num_actions, c.hold)
         self.since = 0
         self.fits = 0
 
     def networks(self) -> dict[str, nn.Module]:
-        return {"q": self.regressor.net} if isinstance(self.regressor, Perceptron) else {}
+        return self.regressor.networks() if isinstance(self.regressor, Perceptron) else {}
 
     def optimisers(self) -> dict[str, torch.optim.Optimizer]:
         return {"q": self.regressor.optimiser} if isinstance(self.regressor, Perceptron) else {}
@@ -221,14 +202,30 @@ class FittedQ(Learner):
             self.nfq.hint_states, self.nfq.hint_actions = (hint, hint_action) if len(hint) else (None, None)
             return float(self.nfq.iterate()[0])
         assert self.regressor is not None
-        target = d.cost
-        if self.fits:
-            target = fitted_targets(d.cost, c.gamma * d.discount, self.regressor.values(d.after))
+        if isinstance(self.regressor, Perceptron):
+            self.regressor.pace(c.lr_end + (1 - c.lr_end) * max(self._current_progress_remaining, 0.0))
+        state, action, target = d.obs, d.action, self._targets(self.regressor)
+        if self.mirror is not None:
+            image = self.mirror.obs(torch.from_numpy(state)).numpy()
+            state, target = np.concatenate([state, image]), np.concatenate([target, target])
+            action = np.concatenate([action, self.mirror.action(torch.from_numpy(action)).numpy()])
         return self.regressor.fit(
-            np.concatenate([d.obs, hint]),
-            np.concatenate([d.action, hint_action]),
+            np.concatenate([state, hint]),
+            np.concatenate([action, hint_action]),
             np.concatenate([target, np.zeros(len(hint))]),
         )
+
+    def _targets(self, regressor: Regressor) -> np.ndarray:
+        """What the costs to go of the data are fitted to, [N]."""
+        c, d = self.config, self.data
+        if not self.fits:
+            return d.cost
+        after, ended = regressor.values(d.after), d.steps[5]
+        target = fitted_targets(d.cost, c.gamma * d.discount, after, lambda_=c.lambda_, ended=ended, worlds=self.n_envs)
+        if c.gap:
+            q = torch.from_numpy(-regressor.values(d.obs))
+            target = target + c.gap * shortfalls(q, torch.from_numpy(d.action)).numpy()
+        return target
 
     def _settle(self, forest: RandomTrees) -> list[float]:
         """New trees, then fitted iterations until the costs to go stay; returns the greatest change of each."""

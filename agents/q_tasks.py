@@ -74,7 +74,17 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "gap": 0.8,
             **_CART_MIRROR,
         },
-        "fitted_q": {"cost_scale": 0.0, "failure": 1.0, "gamma": 0.95},
+        "fitted_q": {
+            "cost_scale": 0.0,
+            "failure": 1.0,
+            "lambda_": 0.6,  # with 0 the costs to go sink below 0, and what was learned is lost
+            "gap": 0.8,
+            "target_rate": 0.2,
+            "epochs": 2,
+            "batch": 256,
+            "lr_end": 0.1,
+            **_CART_MIRROR,
+        },
     },
     "MountainCar-v0": {
         "recurrent_dqn": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Protocol
 
 import numpy as np
@@ -20,8 +21,38 @@ class Regressor(Protocol):
     def values(self, state: np.ndarray) -> np.ndarray: ...
 
 
+class Standard(nn.Module):
+    """Inputs [N, S] less the mean of what was seen, over its standard deviation."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
+
+    def see(self, state: np.ndarray) -> None:
+        """Take mean and spread from states [N, S]."""
+        self.mean.copy_(torch.as_tensor(state.mean(0)))
+        self.std.copy_(torch.as_tensor(state.std(0), dtype=torch.float32).clamp_min(1e-6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
 class Perceptron:
     """A ReLU network with one output per action, fitted by Adam on standardised states.
+
+    Args:
+        size: S.
+        actions: A.
+        hidden: units per layer.
+        lr, batch, epochs: of Adam; the rate can be changed by `pace`.
+        generator: of the order of the data, and of new weights.
+        refit: start every fit from new weights.
+        target_rate: how much of the fitted weights the weights that value take on in one pass over the data, however
+            many steps it has; with 1 they are the same weights.
 
     >>> rng = np.random.default_rng(0)
     >>> state, action = rng.uniform(-1, 1, (256, 1)), rng.integers(2, size=256)
@@ -41,19 +72,28 @@ class Perceptron:
         epochs: int,
         generator: torch.Generator,
         refit: bool = False,
+        target_rate: float = 1.0,
     ):
         self.batch, self.epochs, self.generator, self.lr, self.refit = batch, epochs, generator, lr, refit
+        self.target_rate, self.share = target_rate, 1.0
         widths = [size, *hidden]
-        layers: list[nn.Module] = []
+        self.scale = Standard(size)
+        layers: list[nn.Module] = [self.scale]
         for inside, out in zip(widths, widths[1:], strict=False):
             layers += [nn.Linear(inside, out), nn.ReLU()]
         self.net = nn.Sequential(*layers, nn.Linear(widths[-1], actions))
-        self.net.register_buffer("mean", torch.zeros(size))
-        self.net.register_buffer("std", torch.ones(size))
+        self.judge = self.net
+        if target_rate < 1:
+            self.judge = nn.Sequential(self.scale, *copy.deepcopy(self.net[1:]))
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr)
 
-    def _standard(self, state: np.ndarray) -> Tensor:
-        return (torch.as_tensor(state, dtype=torch.float32) - self.net.mean) / self.net.std  # type: ignore[operator]
+    def networks(self) -> dict[str, nn.Module]:
+        """The network that is fitted and, where it is another, the one that values."""
+        return {"q": self.net} if self.judge is self.net else {"q": self.net, "judge": self.judge}
+
+    def pace(self, share: float) -> None:
+        """Fit with a share of the learning rate from now on."""
+        self.share = share
 
     def fit(self, state: np.ndarray, action: np.ndarray, target: np.ndarray) -> float:
         if self.refit:
@@ -63,10 +103,12 @@ class Perceptron:
                     for part in (layer.weight, layer.bias):
                         nn.init.uniform_(part, -bound, bound, generator=self.generator)
             self.optimiser = torch.optim.Adam(self.net.parameters(), self.lr)
-        spread = torch.as_tensor(state.std(0), dtype=torch.float32).clamp_min(1e-6)
-        self.net.mean.copy_(torch.as_tensor(state.mean(0)))  # type: ignore[operator, union-attr]
-        self.net.std.copy_(spread)  # type: ignore[operator, union-attr]
-        x, a = self._standard(state), torch.as_tensor(action)[:, None]
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.share * self.lr
+        self.scale.see(state)
+        fitted, judging = list(self.net.parameters()), list(self.judge.parameters())
+        rate = 1 - (1 - self.target_rate) ** (1 / -(-len(state) // self.batch))
+        x, a = torch.as_tensor(state, dtype=torch.float32), torch.as_tensor(action)[:, None]
         y = torch.as_tensor(target, dtype=torch.float32)[:, None]
         total = 0.0
         for _ in range(self.epochs):
@@ -76,12 +118,15 @@ class Perceptron:
                 self.optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 self.optimiser.step()
+                if self.judge is not self.net:
+                    with torch.no_grad():
+                        torch._foreach_lerp_(judging, fitted, rate)
                 total += loss.item() * len(rows) / len(x)
         return total
 
     @torch.no_grad()
     def values(self, state: np.ndarray) -> np.ndarray:
-        return self.net(self._standard(state)).numpy()
+        return self.judge(torch.as_tensor(state, dtype=torch.float32)).numpy()
 
 
 class Trees:

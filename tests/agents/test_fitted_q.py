@@ -38,10 +38,12 @@ def corridors(n=4):
 MODELS = {
     "nfq": dict(model="nfq", hidden=(5, 5), epochs=200, refit=True, cost_scale=0.1, iterations=3),
     "modern": dict(model="modern", hidden=(32,), lr=1e-2, batch=64, epochs=15, cost_scale=1.0, iterations=4),
+    "averaged": dict(model="modern", hidden=(32,), lr=1e-2, lr_end=0.3, batch=64, epochs=8, cost_scale=1.0,
+                     iterations=4, target_rate=0.2, lambda_=0.2),
     "trees": dict(model="trees", trees=10, cost_scale=1.0, iterations=3),
     "random_trees": dict(model="random_trees", trees=20, leaf=1, cost_scale=1.0, sweeps=40),
     "kept": dict(model="random_trees", trees=20, leaf=1, cost_scale=1.0, sweeps=40, reach=2),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -127,6 +129,49 @@ def SigmoidNetsLike(nfq):
 def test_targets_stop_at_terminations():
     target = fitted_targets(np.array([1.0, 1.0]), np.array([0.9, 0.0]), np.array([[3.0, 2.0], [3.0, 2.0]]))
     assert target.tolist() == [2.8, 1.0]
+
+
+def test_mixed_horizons_lean_on_what_was_paid_until_an_episode_ends_and_worlds_stay_apart():
+    cost = np.array([1.0, 5.0, 1.0, 5.0, 1.0, 5.0])  # worlds 0 and 1 in turn
+    values = np.array([[10.0, 9.0], [7.0, 8.0]] * 3)  # the best: 9 and 7
+    discount = np.array([0.5, 0.5, 0.5, 0.0, 0.5, 0.5])  # world 1 ends for good at its second step
+    ended = np.array([0, 0, 1, 1, 0, 0], bool)  # world 0 is cut short at its second
+    found = fitted_targets(cost, discount, values, lambda_=0.5, ended=ended, worlds=2).reshape(3, 2)
+    last = np.array([1 + 0.5 * 9, 5 + 0.5 * 7])
+    middle = np.array([1 + 0.5 * 9, 5.0])
+    first = np.array([1, 5]) + 0.5 * (0.5 * np.array([9, 7]) + 0.5 * middle)
+    assert np.allclose(found, [first, middle, last])
+    older = fitted_targets(np.append(3.0, cost), np.append(0.5, discount), np.append([[4.0, 9.0]], values, 0),
+                           lambda_=0.5, ended=np.append(False, ended), worlds=2)  # fmt: skip
+    assert older[0] == 3 + 0.5 * 4 and np.array_equal(older[1:], found.ravel())
+
+
+def test_the_mirror_image_of_every_transition_is_fitted_too(monkeypatch):
+    seen = []
+    monkeypatch.setattr("agents.regressors.Perceptron.fit", lambda self, *what: seen.append(what) or 0.0)
+    options = dict(random_steps=80, refit_every=200, iterations=1, cost_scale=1.0)
+    FittedQ(corridors(), seed=0, mirror_signs=(-1.0,), mirror_actions=(1, 0), **options).learn(80)
+    (state, action, target), half = seen[0], 80
+    assert np.array_equal(state[half:], -state[:half]) and np.array_equal(action[half:], 1 - action[:half])
+    assert len(state) == 160 and np.array_equal(target[half:], target[:half])
+
+
+def test_a_gap_is_added_to_what_dearer_actions_are_fitted_to():
+    learner = lambda gap: FittedQ(corridors(), seed=0, gap=gap, **{**MODELS["modern"], "random_steps": 200})
+    plain, wide = learner(0.0).learn(200), learner(0.5)
+    wide.data, wide.fits = plain.data, 1
+    wide.regressor.net.load_state_dict(plain.regressor.net.state_dict())
+    q, rows = plain.regressor.values(plain.data.obs), np.arange(200)
+    dearer = q[rows, plain.data.action] - q.min(1)
+    assert dearer.max() > 0.1
+    assert np.allclose(wide._targets(wide.regressor) - plain._targets(plain.regressor), 0.5 * dearer, atol=1e-5)
+
+
+def test_settings_of_the_modern_form_are_refused_by_the_others_and_lambda_by_joined_steps():
+    with pytest.raises(ValueError, match="'trees' does not take lambda_, gap"):
+        FittedQ(corridors(), model="trees", lambda_=0.5, gap=0.5)
+    with pytest.raises(ValueError, match="give one of the two"):
+        FittedQ(corridors(), lambda_=0.5, reach=2)
 
 
 def test_costs_outside_the_sigmoid_and_goals_of_the_wrong_size_are_refused():
