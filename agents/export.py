@@ -83,8 +83,8 @@ def export_onnx(step: CellStep | PolicyStep, path: str | os.PathLike[str]) -> Pa
         ImportError: onnx and onnxscript are not installed.
     """
     try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
+        import onnx  # noqa: F401 (is it there?)
+        import onnxscript  # noqa: F401 (is it there?)
     except ImportError as error:
         raise ImportError("ONNX needs onnx and onnxscript: pip install 'salamander-lab[export]'") from error
     file = Path(path)

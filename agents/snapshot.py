@@ -102,7 +102,7 @@ def read_snapshot(path: Path) -> Any:
     try:
         with safe_open(path, "pt") as file:
             # Copied, since a tensor inside the file may stand unaligned, which changes the last bit of what follows.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
             plain = json.loads((file.metadata() or {})["tree"])
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
         raise ValueError(

@@ -83,7 +83,7 @@ def load_checkpoint(path: str | os.PathLike[str], kind: str | None = None) -> tu
     try:
         with safe_open(str(path), framework="pt") as file:
             config = json.loads((file.metadata() or {})["config"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, json.JSONDecodeError, OSError) as error:
         raise CheckpointError(f"{path.name} is damaged or truncated ({error}); take an earlier checkpoint") from error
     except KeyError as error:

@@ -97,7 +97,8 @@ class EncoderDecoder(nn.Module):
         for t, x in enumerate(xs.unbind(0)):
             y, new = self.encoder(x, state)
             live = (t < lengths).to(x.device)
-            state = map_state(lambda n, o: torch.where(live.reshape(-1, *[1] * (n.dim() - 1)), n, o), new, state)  # noqa: B023
+            going = lambda n, o, live=live: torch.where(live.reshape(-1, *[1] * (n.dim() - 1)), n, o)
+            state = map_state(going, new, state)
             outputs.append(y)
         summary = _flat(state)
         return torch.stack(outputs), summary

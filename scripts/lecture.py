@@ -25,8 +25,8 @@ HERE = Path(__file__).resolve().parent
 if str(HERE) not in sys.path:
     sys.path.insert(0, str(HERE))
 
-import lecture_figures  # noqa: E402
-from lecture_figures.page import Figure, Table  # noqa: E402
+import lecture_figures  # noqa: E402 (it lies in the folder that was just added)
+from lecture_figures.page import Figure, Table  # noqa: E402 (the same)
 
 
 @dataclass(frozen=True)

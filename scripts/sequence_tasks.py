@@ -235,7 +235,7 @@ def keep(path: Path, row: dict[str, object]) -> None:
         "|---|---|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     for key, group in sorted(groups.items()):
-        number = lambda name: [float(r[name]) for r in group]  # noqa: B023
+        number = lambda name, group=group: [float(r[name]) for r in group]
         shares = sorted(a / b for a, b in zip(number("loss"), number("without_memory"), strict=True))
         right = f"{statistics.median(number('accuracy')):.3f}" if not math.isnan(number("accuracy")[0]) else ""
         lines.append(

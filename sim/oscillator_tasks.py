@@ -69,7 +69,7 @@ class OscillatorTask(ABC):
         for name, value in zip(self.parameter_names, values, strict=True):
             self.parameters[name][world] = value
 
-    def prepare(self) -> None:  # noqa: B027
+    def prepare(self) -> None:  # noqa: B027 (nothing unless overridden)
         """Called once after worlds have been started; recomputes what depends on the parameters."""
 
     def step(self, push: Array) -> None:

@@ -9,7 +9,7 @@ from sim.frame_skip import FrameSkip
 class Counter(gym.Env):
     """Rewards 1, 2, 3 ... and the count as the observation; ends at `length`."""
 
-    metadata = {"render_modes": [], "render_fps": 50}  # noqa: RUF012 (as Gymnasium has it)
+    metadata = {"render_modes": [], "render_fps": 50}
     observation_space = gym.spaces.Box(0.0, 100.0, (1,), np.float32)
     action_space = gym.spaces.Discrete(2)
 

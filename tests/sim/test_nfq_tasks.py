@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-import sim  # noqa: F401
+import sim  # noqa: F401 (registers the ids)
 from sim.nfq_tasks import CartPoleRegulator, MountainCar, Pole
 
 IDS = ("nfq/Pole-v0", "nfq/MountainCar-v0", "nfq/CartPoleRegulator-v0")
