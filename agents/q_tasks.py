@@ -80,6 +80,8 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "lambda_": 0.6,  # with 0 the costs to go sink below 0, and what was learned is lost
             "gap": 0.8,
             "target_rate": 0.2,
+            "refit_every": 200,
+            "iterations": 3,
             "epochs": 2,
             "batch": 256,
             "lr_end": 0.1,
