@@ -98,6 +98,7 @@ def judge(task: str, actor: Any, seconds: float) -> dict[str, Any]:
         "waves": mean([m.waves for m in found]),
         "tail": mean([m.displacement[-1] for m in found]),
         "duty": mean([m.duty_mean for m in found]),
+        "cost": mean([m.cost_of_transport for m in found]),  # J/(kg m), positive muscle work
         "bands": {line.label: int(n) for line, n in zip(judged, np.sum(inside, 0), strict=True)},
         "diverged": int(recorder.diverged.sum()),
     }
@@ -137,9 +138,10 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
         f"Greedy policies in the published physics: means of {WORLDS} animals and of seeds; ahead is along +x. The",
         "newt swims at 0.71 BL/s with a stride of 0.225 BL and 1.16 waves, and walks at about 0.3 BL/s with a duty",
         f"factor of 0.76. Bands met: measures inside the animal's band, in how many of {WORLDS} animals times seeds.",
+        "Cost: positive muscle work per way and body mass, which the tasks hardly price.",
         "",
-        "| task | policy | steps | seeds | ahead, BL/s | each | Hz | stride, BL | waves | duty | bands met | CPU-s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| task | policy | steps | seeds | ahead, BL/s | each | Hz | stride, BL | waves | duty | cost, J/(kg m) | bands met | CPU-s |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for key in sorted({(r["task"], r["steps"], r["policy"]) for r in runs}):
         rows = [r for r in runs if (r["task"], r["steps"], r["policy"]) == key]
@@ -163,6 +165,7 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
             mean("stride"),
             mean("waves") if swims else "",
             "" if swims else mean("duty"),
+            "" if key[2] == "idle" else mean("cost"),
             "" if key[2] == "idle" else bands,
             mean("cpu_seconds") if learned else "",
         ]
