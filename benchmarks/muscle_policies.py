@@ -137,10 +137,10 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
         "",
         f"Greedy policies in the published physics: means of {WORLDS} animals and of seeds; ahead is along +x. The",
         "newt swims at 0.71 BL/s with a stride of 0.225 BL and 1.16 waves, and walks at about 0.3 BL/s with a duty",
-        f"factor of 0.76. Bands met: measures inside the animal's band, in how many of {WORLDS} animals times seeds.",
+        f"factor of 0.76. In band: measures inside the animal's band, in how many of {WORLDS} animals times seeds.",
         "Cost: positive muscle work per way and body mass, J/(kg m), which the tasks hardly price.",
         "",
-        "| task | policy | steps | seeds | ahead, BL/s | each | Hz | stride | waves | duty | cost | bands met | CPU-s |",
+        "| task | policy | steps | seeds | ahead, BL/s | each | Hz | stride | waves | duty | cost | in band | CPU-s |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for key in sorted({(r["task"], r["steps"], r["policy"]) for r in runs}):
