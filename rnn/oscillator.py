@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rnn.cell import Cell, Tap, no_tap
 from rnn.forces import LearnedForce
-from rnn.oscillator_flow import damped_flow, leap_scan, split_scan
+from rnn.oscillator_flow import damped_flow, leap_scan, split_scan, stepper
 
 __all__ = ["OscillatorCell", "OscillatorState", "damped_flow"]
 
@@ -185,7 +185,7 @@ class OscillatorCell(Cell):
         drive = tap("drive", x @ self.weight.mT + self.bias)
         support = tap("support", self._support(x)) if state.support.shape[-1] else state.support
         q, p = state.position, state.velocity
-        advance = self._stepper(tap)
+        advance = stepper(self, tap)
         ends = self._between(state.drive, drive, state.support, support)
         felt = self.felt(state.support, support)
         for k in range(self.substeps):
@@ -273,75 +273,6 @@ class OscillatorCell(Cell):
         if self.hold == "line":
             return [self.force.felt(torch.lerp(last, now, k / self.substeps)) for k in range(self.substeps + 1)]
         return [self.force.felt(now if self.hold == "now" else last)] * (self.substeps + 1)
-
-    def _stepper(self, tap: Tap):
-        """One sub-step `(q, p, d0, d1, f0, f1) -> (q, p)`, the drive running from d0 to d1, what forces feel from f0 to
-        f1."""
-        zeta, theta = self.zeta, self.omega * (self.dt / self.substeps)
-        kick = self.kicker(theta / 2, tap)
-        if self.method == "symplectic":
-
-            def leap(q: Tensor, p: Tensor, d0: Tensor, d1: Tensor, f0: Any, f1: Any) -> tuple[Tensor, Tensor]:
-                p = kick(q, p * (1 - zeta * theta) - 0.5 * theta * (q - d0))
-                q = q + theta * p
-                return q, (kick(q, p) - 0.5 * theta * (q - d1)) / (1 + zeta * theta)
-
-            return leap
-        flow, forced = damped_flow(zeta, theta)
-        force = self.force
-
-        def split(q: Tensor, p: Tensor, d0: Tensor, d1: Tensor, f0: Any, f1: Any) -> tuple[Tensor, Tensor]:
-            p = kick(q, p)
-            p = p if force is None else force.before(q, p, theta / 2, f0)
-            q, p = (
-                flow[0][0] * q + flow[0][1] * p + forced[0] * d0 + forced[1] * d1,
-                flow[1][0] * q + flow[1][1] * p + forced[2] * d0 + forced[3] * d1,
-            )
-            p = p if force is None else force.after(q, p, theta / 2, f1)
-            return q, kick(q, p)
-
-        return split
-
-    def kicker(self, angle: Tensor, tap: Tap = no_tap):
-        """The nonlinear forces acting over `angle` = omega h at rest: `(q, p) -> p`.
-
-        p' = -(S + D p), with S and D of q alone, by the midpoint rule, solved: p - angle (S + D p) / (1 + angle D / 2).
-        """
-        if self.spring == "linear" and not self.has_friction and not self.coupled:
-            return lambda q, p: p
-
-        def kick(q: Tensor, p: Tensor) -> Tensor:
-            e = q @ self.E.mT if self.coupled else q
-            force = self._spring(e)
-            force = force + self._friction(e) * p if self.has_friction else force
-            if self.coupled:
-                force = force @ self.E + q @ self.K.mT
-            force = angle * tap("force", force)
-            if self.has_friction and not self.coupled:
-                force = force / (1 + 0.5 * angle * self._friction(e))
-            return p - force
-
-        def cubic(q: Tensor, p: Tensor) -> Tensor:
-            """The same for uncoupled cubic springs with friction, in seven operations."""
-            friction = torch.addcmul(d1, d2, q) * q
-            force = torch.addcmul(torch.addcmul(k2, k3, q) * (q * q), friction, p)
-            return p - force / torch.add(inverse, friction, alpha=0.5)
-
-        if self.spring == "cubic" and self.has_friction and not self.coupled and tap is no_tap:
-            k2, k3, d1, d2, inverse = self.k2, self.k3, self.d1, self.d2, 1 / angle
-            return cubic
-        return kick
-
-    def _spring(self, q: Tensor) -> Tensor:
-        if self.spring == "cubic":
-            return (self.k2 + self.k3 * q) * q * q
-        if self.spring == "learned":
-            units = torch.tanh(q.unsqueeze(-1) * self.spring_in.unsqueeze(-3) + self.spring_bias.unsqueeze(-3))
-            return (units * self.spring_out.unsqueeze(-3)).sum(-1)
-        return torch.zeros_like(q)
-
-    def _friction(self, q: Tensor) -> Tensor:
-        return (self.d1 + self.d2 * q) * q
 
     def extra_repr(self) -> str:
         return f"{self.hidden_size} oscillators, dt={self.dt:g} s, spring={self.spring!r}, method={self.method!r}"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from rnn.cell import Tap
+from rnn.oscillator_kicks import kicker
+
 if TYPE_CHECKING:
     from rnn.oscillator import OscillatorCell
 
-__all__ = ["damped_flow", "leap_scan", "split_scan"]
+__all__ = ["damped_flow", "leap_scan", "split_scan", "stepper"]
 
 Flow = tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
 
@@ -44,6 +47,38 @@ def damped_flow(zeta: Tensor, theta: Tensor) -> tuple[Flow, tuple[Tensor, Tensor
     return ((a11, a12), (a21, a22)), (forced_q0, forced_q1, forced_p0, forced_p1)
 
 
+SubStep = Callable[..., tuple[Tensor, Tensor]]
+
+
+def stepper(cell: OscillatorCell, tap: Tap) -> SubStep:
+    """One sub-step `(q, p, d0, d1, f0, f1) -> (q, p)`, the drive running from d0 to d1, what forces feel from f0 to
+    f1."""
+    zeta, theta = cell.zeta, cell.omega * (cell.dt / cell.substeps)
+    kick = kicker(cell, theta / 2, tap)
+    if cell.method == "symplectic":
+
+        def leap(q: Tensor, p: Tensor, d0: Tensor, d1: Tensor, f0: Any, f1: Any) -> tuple[Tensor, Tensor]:
+            p = kick(q, p * (1 - zeta * theta) - 0.5 * theta * (q - d0))
+            q = q + theta * p
+            return q, (kick(q, p) - 0.5 * theta * (q - d1)) / (1 + zeta * theta)
+
+        return leap
+    flow, forced = damped_flow(zeta, theta)
+    force = cell.force
+
+    def split(q: Tensor, p: Tensor, d0: Tensor, d1: Tensor, f0: Any, f1: Any) -> tuple[Tensor, Tensor]:
+        p = kick(q, p)
+        p = p if force is None else force.before(q, p, theta / 2, f0)
+        q, p = (
+            flow[0][0] * q + flow[0][1] * p + forced[0] * d0 + forced[1] * d1,
+            flow[1][0] * q + flow[1][1] * p + forced[2] * d0 + forced[3] * d1,
+        )
+        p = p if force is None else force.after(q, p, theta / 2, f1)
+        return q, kick(q, p)
+
+    return split
+
+
 Step = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
@@ -59,7 +94,7 @@ def split_scan(cell: OscillatorCell, theta: Tensor, ends: list[Tensor], stood: T
     pairs = list(zip(ends[:-1], ends[1:], strict=True))
     to_q = [(f[0] * d0 + f[1] * d1).unbind(0) for d0, d1 in pairs]
     to_p = [(f[2] * d0 + f[3] * d1).unbind(0) for d0, d1 in pairs]
-    kick, force, half = cell.kicker(theta / 2), cell.force, theta / 2
+    kick, force, half = kicker(cell, theta / 2), cell.force, theta / 2
 
     def step(t: int, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
         felt = cell.felt(stood[t], supports[t]) if force is not None else []
@@ -81,7 +116,7 @@ def leap_scan(cell: OscillatorCell, theta: Tensor, ends: list[Tensor]) -> Step:
     """`(t, q, p) -> (q, p)` by the leapfrog; arguments as of `split_scan`."""
     half, brake, push = 0.5 * theta, 1 - cell.zeta * theta, 1 / (1 + cell.zeta * theta)
     pulls = [(half * end).unbind(0) for end in ends]
-    kick = cell.kicker(half)
+    kick = kicker(cell, half)
 
     def step(t: int, q: Tensor, p: Tensor) -> tuple[Tensor, Tensor]:
         for k in range(cell.substeps):
