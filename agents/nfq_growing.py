@@ -35,14 +35,24 @@ class Growing:
     not."""
 
 
-def grow(task: Task, nfq: NFQ, rng: np.random.Generator, tests: np.ndarray, plan: Growing) -> list[dict[str, Any]]:
+def grow(
+    task: Task,
+    nfq: NFQ,
+    rng: np.random.Generator,
+    tests: np.ndarray,
+    plan: Growing,
+    others: np.ndarray | None = None,
+) -> list[dict[str, Any]]:
     """Train all runs of `nfq` side by side; a policy succeeds that passes from all starts `tests` [N, S].
 
     Returns:
         Of every run: `first` (episode and cycles of the first success, or None), `best` (least mean number of steps
-        outside the goal of a successful policy, or None) and `successes` (episode, cycles, that number).
+        outside the goal of a successful policy, or None), `successes` (episode, cycles, that number), and `elsewhere`,
+        that number of the policy of `best` from the starts `others` [N', S], which had no part in its choice.
     """
-    runs: list[dict[str, Any]] = [{"first": None, "best": None, "successes": []} for _ in range(nfq.members)]
+    runs: list[dict[str, Any]] = [
+        {"first": None, "best": None, "elsewhere": None, "successes": []} for _ in range(nfq.members)
+    ]
     episode, end = 0, plan.episodes
     while episode < end:
         batch = min(plan.together if all(run["first"] for run in runs) else 1, end - episode)
@@ -55,7 +65,11 @@ def grow(task: Task, nfq: NFQ, rng: np.random.Generator, tests: np.ndarray, plan
             run = runs[k]
             run["successes"].append([episode, nfq.sizes()[k], cost])
             run["first"] = run["first"] or [episode, nfq.sizes()[k]]
-            run["best"] = cost if run["best"] is None else min(run["best"], cost)
+            if run["best"] is None or cost < run["best"]:
+                run["best"] = cost
+                if others is not None:
+                    passed, elsewhere = trials(task, nfq, [k], others, plan.steps)
+                    run["elsewhere"] = float(elsewhere[0]) if passed[0] else None
         if plan.after is not None and all(run["first"] for run in runs):
             end = min(end, max(run["first"][0] for run in runs) + plan.after)
     return runs

@@ -283,9 +283,25 @@ def nfq_rows(data: dict[str, Any]) -> list[str]:
         f"{rounded['mean_episodes']} ({min(episodes, default=0)} to {max(episodes, default=0)}), "
         f"paper {paper['episodes']}; cycles {rounded['mean_cycles']}, paper {paper['cycles']}. Best policy "
         f"{rounded['best_policy']}, mean of the runs' best {rounded['mean_best_policy']}, paper {target}. "
-        + (f"The optimum from these starts is {data['optimum']:.1f}. " if "optimum" in data else "")
+        + optimum_said(data)
         + f"{data['cpu_seconds']} CPU-s for all."
     ]
+
+
+def optimum_said(data: dict[str, Any]) -> str:
+    """What no policy of the model can beat, where it is known."""
+    if "optimum" not in data:
+        return ""
+    said = f"The optimum from these starts is {data['optimum']:.1f}"
+    if "optimum_even" not in data:
+        return said + ". "
+    if "best_policy_even" in data:
+        even = data["best_policy_even"]
+        said += f" (as many spread evenly, by which no policy was chosen: {data['optimum_even']:.1f}, the best policy "
+        said += f"{'fails from some' if even is None else f'{even:.1f}'})"
+    else:
+        said += f" ({data['optimum_even']:.1f} from as many that are spread evenly)"
+    return said + f"; the mean over so many drawn starts varies by {data['draw']:.1f}, a standard deviation. "
 
 
 def q_rows(part: dict[str, Any]) -> list[str]:

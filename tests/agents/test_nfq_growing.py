@@ -88,6 +88,18 @@ def test_kept_actions_make_longer_transitions_of_the_same_cost_to_go():
     assert np.allclose(rows[alive, 4], 0.5 ** (moved[alive] - 1))
 
 
+def test_the_chosen_policy_is_measured_from_starts_that_had_no_part_in_its_choice(monkeypatch):
+    class Fits(Rule):
+        iterate = lambda self: None
+        sizes = lambda self: [9, 9]
+
+    monkeypatch.setattr("agents.nfq_growing.greedy_episodes", lambda *args, **options: None)
+    others = np.array([[0.55], [-0.35]])  # 4 and 2 steps outside the goal on the way
+    plan = Growing(10, 30, episodes=2)
+    runs = grow(Line(dt=0.1), Fits(True, False), None, np.linspace(-0.9, 0.9, 7)[:, None], plan, others)
+    assert [run["elsewhere"] for run in runs] == [3.0, None] and runs[0]["best"] > 3.0
+
+
 def test_once_every_run_has_succeeded_episodes_are_gathered_together_between_fits(monkeypatch):
     log = []
 

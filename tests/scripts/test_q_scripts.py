@@ -3,6 +3,7 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 
@@ -59,9 +60,21 @@ def test_the_tables_of_2005_are_written_with_the_papers_figures_beside(script, t
     tables = script("nfq_tables")
     one = tables.main(tables.Args(table=1, runs=2, episodes=(10,), tests=2, epochs=5, out=tmp_path / "1"))
     assert one["rows"][10]["transitions"] > 50 and (tmp_path / "1" / "tables.png").stat().st_size > 1000
-    two = tables.main(tables.Args(table=2, runs=2, max_episodes=3, tests=60, epochs=5, out=tmp_path / "2"))
+    two = tables.main(tables.Args(table=2, runs=2, max_episodes=3, tests=60, epochs=5, grid=101, out=tmp_path / "2"))
     stored = json.loads((tmp_path / "2" / "table2.json").read_text())
     assert stored["paper"]["episodes"] == 70.95 and len(two["first_success"]) == 2
+
+
+def test_no_draw_of_starts_moves_the_optimum_by_much_more_than_is_said(script):
+    from sim.nfq_tasks import MountainCar
+
+    tables = script("nfq_tables")
+    even, task = tables.even_starts(300), MountainCar()
+    assert even[0, 0] > -1 and even[-1, 0] < 0.7 and np.allclose(even[:, 0] + even[::-1, 0], -0.3)
+    drawn = task.start(np.random.default_rng(1), 300)
+    found = tables.optimum(task, drawn, even, 100, 101)
+    assert 27 < found["optimum_even"] < 31  # "fine Q table": 29.0 (Riedmiller, 2005)
+    assert 0.3 < found["draw"] < 1 and abs(found["optimum"] - found["optimum_even"]) < 3 * found["draw"]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
