@@ -12,10 +12,12 @@ from gymnasium.vector import VectorWrapper
 
 from agents.body_mirror import sense_mirror, tie_sides
 from agents.cpg_policy import CpgActor
+from agents.gait_evolution import Prices, sway
 from agents.policies import RecurrentPolicy
 from agents.recurrent_ppo import RecurrentPPO, RecurrentPPOConfig
 from rnn.cpg import PhaseCell
 from rnn.cpg.phase import DriveLaw, Profile
+from sim.salamander_tasks import GRAVITY
 
 __all__ = [
     "FREQUENCY",
@@ -23,6 +25,7 @@ __all__ = [
     "PLAIN",
     "MusclePPO",
     "MusclePPOConfig",
+    "Priced",
     "Staggered",
     "muscle_settings",
     "muscle_worlds",
@@ -163,13 +166,44 @@ class Staggered(VectorWrapper):
         return obs, info
 
 
+class Priced(VectorWrapper):
+    """Worlds of swimming or walking whose reward is less what the prices of evolution take off in a step.
+
+    Swaying and haste, effort and bending: those that a moment has. Slip and duty belong to whole strides and are free.
+
+    Args:
+        env: a vector environment of the salamander.
+        prices: see `agents.gait_evolution.Prices`.
+    """
+
+    def __init__(self, env: Any, prices: Prices):
+        super().__init__(env)
+        self.prices = prices
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        obs, reward, terminated, truncated, info = self.env.step(actions)
+        body, prices = self.env.unwrapped.salamander, self.prices  # type: ignore[attr-defined]
+        power = body.muscle_power() / (body.mass * GRAVITY * body.length)
+        bend = np.square(body.joint_angles()[:, :SEGMENTS]).mean(1)
+        paid = prices.steadiness * sway(self.env, obs) + prices.effort * power + prices.bending * bend
+        lost = terminated | truncated  # what is there to see is the next episode's start
+        return obs, reward - np.where(lost, 0.0, paid), terminated, truncated, info
+
+
 def muscle_settings(task: str, cell: str, senses: tuple[str, ...] = ()) -> dict[str, Any]:
     """Settings of `MusclePPO` for a task of the salamander, a cell, and the names of what is observed."""
     return {"cell": cell, **({"frequency": FREQUENCY[task], "senses": senses} if cell == OSCILLATORS else PLAIN)}
 
 
 def muscle_worlds(
-    task: str, num_envs: int, *, coarse: bool = True, steps: int = 500, threads: int = 1, **options: Any
+    task: str,
+    num_envs: int,
+    *,
+    coarse: bool = True,
+    prices: Prices | None = None,
+    steps: int = 500,
+    threads: int = 1,
+    **options: Any,
 ) -> Staggered:
     """Worlds of a salamander's task acted in through 48 normalised activations, to learn in.
 
@@ -181,6 +215,7 @@ def muscle_worlds(
         task: "swim", "walk", "shore" or "steer".
         num_envs: B.
         coarse: physics of 5 ms, or the published one.
+        prices: what is taken off the reward of swimming or walking; None for nothing.
         steps: control steps (10 ms) of an episode.
         threads: of the physics.
         **options: others of the environment (world, terminate, ...).
@@ -196,4 +231,4 @@ def muscle_worlds(
         **physics,
         **options,
     )
-    return Staggered(env)
+    return Staggered(env if prices is None else Priced(env, prices))  # type: ignore[arg-type]

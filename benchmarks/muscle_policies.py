@@ -2,6 +2,7 @@
 
     python -m benchmarks.muscle_policies --seeds 0 1 2
     python -m benchmarks.muscle_policies --tasks walk --cells oscillators --seeds 0 1 2
+    python -m benchmarks.muscle_policies --cells oscillators --no-prices --seeds 0 1 2
 
 Learned in worlds of coarse physics (Euler steps of 5 ms) by `scripts/train_salamander.py`, judged greedily in eight of
 the published physics, which start a little differently, for eight seconds. Beside it: the animal at rest, what the
@@ -59,6 +60,8 @@ class Args:
     """ "oscillators", or of `rnn.models`."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     """One run each."""
+    prices: bool = True
+    """Whether swaying, effort and bending are priced as in evolution (see `agents.gait_evolution.PRICES`)."""
     steps: int = train_salamander.STEPS["muscle"]
     """Environment steps per run."""
     seconds: float = 8.0
@@ -106,9 +109,10 @@ def judge(task: str, actor: Any, seconds: float) -> dict[str, Any]:
 
 def run(task: str, cell: str, seed: int, args: Args) -> dict[str, Any]:
     """Train once by the script, and judge what it kept."""
-    folder = args.runs / f"{task}_{cell}_{seed}_{args.steps}"
+    folder = args.runs / f"{task}_{cell}{'' if args.prices else '_unpriced'}_{seed}_{args.steps}"
+    free = {} if args.prices else {"steadiness": 0.0, "effort": 0.0, "bending": 0.0}
     settings = train_salamander.Args(
-        task=task, cell=cell, steps=args.steps, seed=seed, seconds=args.seconds, film=False, out=folder
+        task=task, cell=cell, steps=args.steps, seed=seed, seconds=args.seconds, film=False, out=folder, **free
     )
     train_salamander.main(settings)
     course = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
@@ -138,7 +142,7 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
         f"Greedy policies in the published physics: means of {WORLDS} animals and of seeds; ahead is along +x. The",
         "newt swims at 0.71 BL/s with a stride of 0.225 BL and 1.16 waves, and walks at about 0.3 BL/s with a duty",
         f"factor of 0.76. In band: measures inside the animal's band, in how many of {WORLDS} animals times seeds.",
-        "Cost: positive muscle work per way and body mass, J/(kg m), which the tasks hardly price.",
+        "Cost: positive muscle work per way and body mass, J/(kg m), which the tasks themselves hardly price.",
         "",
         "| task | policy | steps | seeds | ahead, BL/s | each | Hz | stride | waves | duty | cost | in band | CPU-s |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
@@ -194,7 +198,8 @@ def main(args: Args) -> list[dict[str, Any]]:
     for seed in args.seeds:
         for task in args.tasks:
             for cell in args.cells:
-                add(task, cell, seed, args.steps, lambda t=task, c=cell, s=seed: run(t, c, s, args))
+                name = cell if args.prices else f"{cell}, nothing priced"
+                add(task, name, seed, args.steps, lambda t=task, c=cell, s=seed: run(t, c, s, args))
     return runs
 
 

@@ -68,8 +68,8 @@ class Args:
     episode: int | None = None
     """Control steps (10 ms) of an episode of evolution; None for that of `agents.gait_evolution.EPISODE`."""
     steadiness: float | None = None
-    """Evolution's price of swaying and of haste; this and the next four are explained in
-    `agents.gait_evolution.Prices`, None takes the task's own."""
+    """Price of swaying and of haste, swimming and walking; this and the next four are explained in
+    `agents.gait_evolution.Prices`, None takes the task's own. PPO at muscle level pays this, effort and bending."""
     effort: float | None = None
     """Evolution's price of muscle power."""
     slip: float | None = None
@@ -196,7 +196,8 @@ def by_policy_gradient(args: Args, run: Run) -> Any:
         env: Any = drive_worlds(args.task, args.worlds, threads=args.threads, world=args.world)
         agent: RecurrentPPO = RecurrentPPO(env, seed=args.seed, cell=args.cell, hidden=64, **SETTINGS[args.task])
     else:
-        places = {"world": args.world, "threads": args.threads}
+        prices = Prices(**{name: getattr(args, name) for name in PRICE_NAMES}) if args.task in EVOLVED else None
+        places: dict[str, Any] = {"world": args.world, "threads": args.threads, "prices": prices}
         env = muscle_worlds(args.task, args.worlds, coarse=args.coarse > 0, **places)
         settings = muscle_settings(args.task, args.cell, env.unwrapped.observation_names)
         agent = MusclePPO(env, seed=args.seed, hidden=64, **settings)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from agents.evaluation import Greedy
+from agents.gait_evolution import Prices
 from agents.muscle_ppo import MusclePPO, muscle_settings, muscle_worlds
 from agents.rollout import rollout
 from sim.anatomy import MAX_ACTIVATION
@@ -53,6 +54,26 @@ def test_first_episodes_end_one_after_the_other_and_later_ones_are_whole():
 
     ends = np.stack([step.truncated for step in rollout(muscle_worlds("swim", 4, steps=20), Rest(), 40, seed=0)])
     assert [np.flatnonzero(column).tolist() for column in ends.T] == [[19, 39], [14, 34], [9, 29], [4, 24]]
+
+
+def test_prices_take_off_what_power_swaying_and_bending_cost():
+    free, priced = (
+        muscle_worlds("swim", 2, prices=p) for p in (None, Prices(steadiness=0.5, effort=0.02, bending=3.0))
+    )
+    action = np.full((2, 48), -1.0, np.float32)
+    action[0, :16:2] = -0.6  # the first bends to the left, the other rests
+    for env in (free, priced):
+        env.reset(seed=0)
+    for _ in range(5):
+        reward, less = (env.step(action)[1] for env in (free, priced))
+        body = priced.unwrapped.salamander
+        power = body.muscle_power() / (body.mass * 9.81 * body.length)
+        bend = np.square(body.joint_angles()[:, :8]).mean(1)
+        paid = reward - less - 0.02 * power - 3.0 * bend
+        obs = priced.unwrapped._last
+        across, cosine = obs[:, 49], obs[:, 55]
+        np.testing.assert_allclose(paid, 0.5 * (across**2 + 2 * (1 - cosine)), atol=1e-3)
+        assert reward[0] - less[0] > 5 * abs(reward[1] - less[1])
 
 
 def test_actions_that_are_not_normalised_muscles_are_refused():
