@@ -151,7 +151,7 @@ def pull(policy: str, world: str, file: Path, work: Path) -> dict[str, Any]:
     out = work / Path(policy).name / file.stem
     told = steer.main(
         steer.Args(
-            world=world,  # type: ignore[arg-type]
+            world=world,
             policy=policy,
             drive=DRIVES[world],
             edits=file,

@@ -76,7 +76,7 @@ def runner(cell: Cell, xs: Tensor, way: str, clamped: bool, backward: bool) -> C
         raise ValueError("only a GPU captures graphs; leave 'graph' out on a CPU")
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # type: ignore[no-untyped-call]
+    with torch.cuda.stream(side):
         for _ in range(WARM_UP):
             once()
     torch.cuda.current_stream().wait_stream(side)

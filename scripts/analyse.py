@@ -84,7 +84,7 @@ def load(args: Args) -> Subject:
 
         cell, card = load_policy(args.policy)
         cell = copy.deepcopy(cell)
-        cell.dt = float(card["dt"])  # type: ignore[assignment]
+        cell.dt = float(card["dt"])
     edits = tuple(parse_edit(text, float(getattr(cell, "dt", 1.0))) for text in args.clamp)
     return Subject(args.policy, cell.eval(), tuple(args.drives), edits, args.steps)
 

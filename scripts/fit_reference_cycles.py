@@ -70,7 +70,7 @@ def main(args: Args) -> dict[Literal["swim", "walk"], dict[str, object]]:
     lines = text.replace(",\n    ", ", ").replace("[\n    ", "[").replace("\n   ]", "]")  # one harmonic per line
     args.out.write_text(lines + "\n")
     print(f"written to {args.out}")
-    return tables  # type: ignore[return-value]
+    return tables
 
 
 if __name__ == "__main__":

@@ -130,7 +130,7 @@ def log(task: dict[str, Any], episodes: int, length: int, seed: int) -> tuple[Te
         actions.append(step.action)
     obs.append(step.next_obs)
     pair = (torch.as_tensor(np.array(x), dtype=torch.float32)[:, whole] for x in (obs, actions))
-    return tuple(pair)  # type: ignore[return-value]
+    return tuple(pair)
 
 
 def main(args: Args) -> list[dict[str, Any]]:

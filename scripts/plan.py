@@ -159,7 +159,7 @@ def live(
         elif not steps or rng.random() < 0.5:  # held for a while: what is drawn anew at every step goes nowhere
             action = rng.uniform(-1, 1, 1)
         if isinstance(chooser, Planner) and not steps:
-            expected = float(chooser.predicted[0])  # type: ignore[index]
+            expected = float(chooser.predicted[0])
         following, reward, terminated, truncated, _ = env.step(task.to_env(action))
         steps.append((obs, float(task.to_model(torch.as_tensor(action))[0]), following))
         total += float(reward)

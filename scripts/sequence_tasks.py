@@ -222,7 +222,7 @@ def keep(path: Path, row: dict[str, object]) -> None:
     rows = list(csv.DictReader(path.read_text().splitlines())) if path.exists() else []
     same = lambda other: all(str(other[key]) == str(row[key]) for key in ("task", "delay", "cell", "seed"))
     rows = [other for other in rows if not same(other)] + [{key: str(value) for key, value in row.items()}]
-    write(path, rows)  # type: ignore[arg-type]
+    write(path, rows)
     groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for other in rows:
         groups.setdefault((other["task"], other["delay"], other["cell"]), []).append(other)

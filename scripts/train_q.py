@@ -122,7 +122,7 @@ class Curve(BaseCallback):
             score = float(evaluate(self.model, self.worlds, 20, seed=50_000).mean())
             self.rows.append([self.num_timesteps, self.cpu() - (time.process_time() - begun), score])
             if score >= max(row[2] for row in self.rows):
-                self.model.save(self.folder / "best", light=True)  # type: ignore[call-arg]
+                self.model.save(self.folder / "best", light=True)
             # the curve first: rows beyond the saved state are dropped when the seed is gone on with
             write_atomically(self.folder / "curve.json", json.dumps(self.rows).encode())
             self.model.save(self.folder / "last")

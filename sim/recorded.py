@@ -19,7 +19,7 @@ def _cycle_table(gait: str) -> tuple[Array, Array, Array]:
     if gait not in ("swim", "walk"):
         raise ValueError(f"recorded gaits are swim and walk; received {gait!r}")
     table = content[gait]
-    return tuple(np.radians(np.array(table[key])) for key in ("mean", "cos", "sin"))  # type: ignore[return-value]
+    return tuple(np.radians(np.array(table[key])) for key in ("mean", "cos", "sin"))
 
 
 def recorded_cycle(gait: str) -> Callable[[ArrayLike], Array]:

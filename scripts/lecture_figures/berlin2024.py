@@ -217,7 +217,7 @@ def three_readers() -> Table:
             return self.readout(unroll(self.body, xs).outputs)
 
     class Writer(EncoderDecoder):
-        def forward(self, xs: Tensor, ys: Tensor | None = None) -> Tensor:  # type: ignore[override]
+        def forward(self, xs: Tensor, ys: Tensor | None = None) -> Tensor:
             return super().forward(xs, steps=len(xs)).outputs
 
     models = {

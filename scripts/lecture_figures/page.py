@@ -46,7 +46,7 @@ class Table:
         for panel, series, x, y in self.rows:
             if panel == name:
                 found.setdefault(series, []).append((x, y))
-        return {series: tuple(np.array(points).T) for series, points in found.items()}  # type: ignore[misc]
+        return {series: tuple(np.array(points).T) for series, points in found.items()}
 
     def as_matrix(self, panel: str) -> np.ndarray:
         """The matrix of a panel."""
