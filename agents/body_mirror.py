@@ -73,7 +73,7 @@ def tie_sides(actor: CpgActor, head: nn.Module, senses: Reflection) -> None:
     assert isinstance(cpg, PhaseCell)
     parts = generator_mirror(cpg)
     latent = parts["output"] + senses
-    pairs: list[tuple[nn.Parameter, Reflection, Reflection | None]] = [
+    pairs: list[tuple[Tensor, Reflection, Reflection | None]] = [
         (head.linear.weight, muscles, latent),  # type: ignore[union-attr, list-item]
         (head.linear.bias, muscles, None),  # type: ignore[union-attr, list-item]
         (actor.sense.weight, parts["input"], senses),

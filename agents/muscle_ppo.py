@@ -111,13 +111,14 @@ class MusclePPO(RecurrentPPO):
         c, space = self.config, self.action_space
         if space.shape != (MUSCLES,) or (space.low != -1).any():  # type: ignore[attr-defined]
             raise ValueError(f"this learner acts on {MUSCLES} muscles with normalise_actions=True, received {space}")
-        if c.cell != OSCILLATORS:
+        actor = CpgActor(self.obs_size, self._generator(), drive=DRIVE) if c.cell == OSCILLATORS else None
+        if actor is None:
             policy = super().make_policy()
         else:
             policy = RecurrentPolicy(
                 self.obs_size,
                 space,
-                cell=CpgActor(self.obs_size, self._generator(), drive=DRIVE),
+                cell=actor,
                 hidden=c.hidden,
                 shared=c.shared,
                 critic_cell=c.critic_cell,
@@ -130,13 +131,14 @@ class MusclePPO(RecurrentPPO):
         with torch.no_grad():
             bias, weight = policy.head.linear.bias, policy.head.linear.weight
             bias[: 2 * SEGMENTS], bias[2 * SEGMENTS :] = -1.0, 2 * c.tone - 1
-            if c.cell == OSCILLATORS:
+            if actor is not None:
                 weight.zero_()
-                policy.head.log_std[policy.actor_cell.cpg.output_size :] = c.senses_log_std
+                if c.noise == "state":
+                    policy.head.log_std[actor.cpg.output_size :] = c.senses_log_std
                 for k in range(SEGMENTS):  # muscles 2 k and 2 k + 1 of oscillators k and 8 + k, which reach 0.5
                     weight[2 * k, k] = weight[2 * k + 1, SEGMENTS + k] = 4 * c.gain
-        if c.cell == OSCILLATORS and c.senses:
-            tie_sides(policy.actor_cell, policy.head, sense_mirror(c.senses))
+        if actor is not None and c.senses:
+            tie_sides(actor, policy.head, sense_mirror(c.senses))
         return policy
 
     def _generator(self) -> PhaseCell:
@@ -220,7 +222,7 @@ def muscle_worlds(
         threads: of the physics.
         **options: others of the environment (world, terminate, ...).
     """
-    physics = {"timestep": 0.005, "integrator": "euler"} if coarse else {}
+    physics: dict[str, Any] = {"timestep": 0.005, "integrator": "euler"} if coarse else {}
     env = gymnasium.make_vec(
         f"sim:salamander/{task.capitalize()}-v0",
         num_envs=num_envs,
