@@ -91,7 +91,7 @@ class Polynomial:
     Args:
         degree: p.
         trim: rows are left out beyond so many median errors.
-        rounds: of leaving out, at most; fewer where 1 row in 1,000 or less changes.
+        rounds: of leaving out, at most; fewer if no row changes.
         rows: used, evenly spread over the data, where there are more.
         ordered: False predicts all readings from old values.
 
@@ -108,6 +108,7 @@ class Polynomial:
 
     def fit(self, obs: Tensor, actions: Tensor) -> Polynomial:
         """Fit to sequences, obs [T + 1, B, D] and actions [T, B, A], in double precision."""
+        self.resolution = torch.finfo(obs.dtype).eps
         before, after = obs[:-1].double().flatten(0, 1), obs[1:].double().flatten(0, 1)
         x = torch.cat([before, actions.double().flatten(0, 1)], 1)
         self.low, self.high = after.amin(0), after.amax(0)
@@ -137,29 +138,42 @@ class Polynomial:
         return self
 
     def _fit_each(self, x: Tensor, before: Tensor, after: Tensor, some: list[int]) -> dict[int, tuple[Tensor, float]]:
-        """Weights [R] of the change of each of `some` readings, and the error that is left, in its deviations."""
-        features, found = self._features(x), {}
+        """Weights [R] of the change of each of `some` readings, and the error that is left, in its deviations.
+
+        A polynomial of high degree bends to follow a stop, and so does not miss it by far. What a linear map misses is
+        therefore another beginning of the leaving out; the better of the two is taken.
+        """
+        features, found, linear = self._features(x), {}, 1 + x.shape[1]
+        gram = features.mT @ features
         for i in some:
             change = after[:, i] - before[:, i]
-            weights = self._trimmed(features, change)
-            ahead = (before[:, i] + features @ weights).clamp(self.low[i], self.high[i])
-            error = (ahead - after[:, i]).square().mean().sqrt() / change.std().clamp(min=1e-12)
-            found[i] = weights, error.item()
+            rounding = 4 * self.resolution * after[:, i].abs().max().item()
+            every = torch.ones(len(x), dtype=torch.bool)
+            _, straight = self._trimmed(features[:, :linear], change, gram[:linear, :linear], rounding, every)
+            found[i] = every.double(), torch.inf
+            for start in (every, straight):
+                weights, _ = self._trimmed(features, change, gram, rounding, start)
+                ahead = (before[:, i] + features @ weights).clamp(self.low[i], self.high[i])
+                error = (ahead - after[:, i]).square().mean().sqrt() / change.std().clamp(min=1e-12)
+                found[i] = min(found[i], (weights, error.item()), key=lambda pair: pair[1])
         return found
 
-    def _trimmed(self, features: Tensor, change: Tensor) -> Tensor:
-        """Weights [R] by least squares on the rows that are not missed by far."""
-        keep = torch.ones(len(features), dtype=torch.bool)
+    def _trimmed(
+        self, features: Tensor, change: Tensor, gram: Tensor, rounding: float, keep: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Weights [R] by least squares on the rows that are not missed by far, nor by more than readings are rounded,
+        and these rows [N], beginning with the rows `keep` [N]; `gram` is that of all rows [R, R]."""
+        ridge = 1e-12 * torch.eye(len(gram), dtype=gram.dtype)  # cos^2 + sin^2 = 1 makes features dependent
+        cross = features.mT @ change
         for _ in range(self.rounds):
-            chosen = features[keep]
-            gram = chosen.mT @ chosen / len(chosen)
-            ridge = 1e-12 * torch.eye(len(gram), dtype=gram.dtype)  # cos^2 + sin^2 = 1 makes features dependent
-            weights = torch.linalg.solve(gram + ridge, chosen.mT @ change[keep] / len(chosen))
+            out = features[~keep]  # few rows: what is left is had by taking them away
+            left, wanted, count = gram - out.mT @ out, cross - out.mT @ change[~keep], keep.sum()
+            weights = torch.linalg.solve(left / count + ridge, wanted / count)
             error, last = (features @ weights - change).abs(), keep
-            keep = error <= self.trim * error[keep].median()
-            if (keep != last).sum() <= 1e-3 * len(keep):
+            keep = error <= (self.trim * error[keep].median()).clamp(min=rounding)
+            if torch.equal(keep, last):
                 break
-        return weights
+        return weights, keep
 
     def _features(self, x: Tensor) -> Tensor:
         """Monomials [N, R] of readings and actions [N, D + A]."""
