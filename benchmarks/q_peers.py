@@ -4,7 +4,8 @@
     python benchmarks/q_peers.py --only ours sb3 --seeds 200:201
     python benchmarks/q_peers.py --peer OTHER/bin/python           # d3rlpy and TorchRL stand in another Python
 
-Three comparisons on CartPole-v1, one thread, the same seeds, 50 fresh episodes at the end:
+Three comparisons on CartPole-v1, one thread, five seeds each on which no setting was chosen, 50 fresh episodes at the
+end:
 everything seen, Stable-Baselines3's DQN with the settings that rl-baselines3-zoo tuned for this task, beside our
 learner without memory; everything seen, d3rlpy's NFQ beside our fitted Q; velocities hidden, a recurrent DQN put
 together from TorchRL's parts (`q_peer_torchrl.py`) beside ours. A peer that is not installed is left out by name.
