@@ -126,7 +126,7 @@ class Model(nn.Module):
                 nn.Linear(encoder_units, width),
             )
             with torch.no_grad():
-                self.encoder[2].weight.mul_(0.1)  # type: ignore[operator,union-attr]
+                self.encoder[2].weight.mul_(0.1)  # type: ignore[operator]
 
     def initial(self, us: Tensor, ys: Tensor | None = None) -> Any:
         """The state before the first step for inputs [T, B, I]; the encoder reads the first outputs too."""
