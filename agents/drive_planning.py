@@ -12,6 +12,7 @@ from torch import Tensor
 
 from agents.drive_world import SUBMERGED, DriveWorlds, RandomDrives, path, scatter
 from agents.planning import Planner
+from agents.promises import Promises, displacement
 from rnn.dynamics import DynamicsState, RecurrentDynamics, spread
 from sim.arena import get_world
 
@@ -133,9 +134,14 @@ TURNING = 1.0
 """How far an animal gets while it turns by a radian, BL: what facing the wrong way costs. Of the order of its speed
 over its greatest turning rate: 0.6 BL/s over 40 deg/s in water, 0.25 BL/s over 10 deg/s on land."""
 
+HASTE = 0.3
+"""Weight of the mean distance along the way, so that of two ways that end alike the one that is there first is better.
+With a weight of 1 an animal that faces away would rather stay, as swimming round leads away at first."""
+
 
 def closeness(position: Tensor, heading: Tensor, targets: Tensor) -> Tensor:
-    """What a plan is worth [N]: minus the distance still to go along the way [K, N, 2] and at its end, BL.
+    """What a plan is worth [N]: minus the distance still to go at the end of the way [K, N, 2], and `HASTE` times along
+    it, BL.
 
     To go are the distance to the target [N, 2], and at the end also the turn [K, N] that is left to face it, times
     `TURNING`, for the direction of the last half second, as the trunk swings with every stroke. Without it a target
@@ -146,7 +152,7 @@ def closeness(position: Tensor, heading: Tensor, targets: Tensor) -> Tensor:
     angle = torch.atan2(way[..., 1], way[..., 0]) - heading
     recent = slice(-min(5, len(angle)), None)
     left = torch.atan2(angle[recent].sin().mean(0), angle[recent].cos().mean(0)).abs()
-    return -(distance.mean(0) + distance[-1] + TURNING * left * distance[-1].clamp(max=1.0))
+    return -(HASTE * distance.mean(0) + distance[-1] + TURNING * left * distance[-1].clamp(max=1.0))
 
 
 def awake(planned: Tensor) -> Tensor:
@@ -176,17 +182,24 @@ class _Pilot:
 
     def __call__(self, worlds: DriveWorlds, readings: Array, targets: Array) -> Array:
         if self.clock % self.every == 0:
-            pose = worlds.pose()
-            self.position, self.heading = (torch.as_tensor(part, dtype=torch.float32) for part in pose)
+            position, heading = (torch.as_tensor(part, dtype=torch.float32) for part in worlds.pose())
+            before = self.heading if self.clock else heading
+            turned = torch.remainder(heading - before + torch.pi, 2 * torch.pi) - torch.pi
+            self.position, self.heading = position, before + turned  # a whole turn is not the same as none
             self.targets = torch.as_tensor(targets, dtype=torch.float32)
-            planned = self.planner.plan(self.begin(worlds, readings), worlds.num_worlds)
-            self.action = awake(planned).double().numpy()
+            start = self.begin(worlds, readings)
+            planned = awake(self.planner.plan(start, worlds.num_worlds))
+            self.action = planned.double().numpy()
+            self.expect(start, planned)
         self.follow(readings)
         self.clock += 1
         return self.action
 
     def begin(self, worlds: DriveWorlds, readings: Array) -> Any:
         raise NotImplementedError
+
+    def expect(self, start: Any, action: Tensor) -> None:
+        """Take in what was chosen, [B, 2]."""
 
     def follow(self, readings: Array) -> None:
         """Take in what was read and what is done now."""
@@ -204,19 +217,50 @@ class ModelPilot(_Pilot):
         model: of the readings of `agents.drive_world`.
         every: readings between plans, and in each piece of a plan.
         pieces: of a plan.
+        wary: remember how far the animal got with each action and how far it should have, and expect like errors of
+            like actions (`agents.promises`).
         planner: settings of `agents.planning.Planner`.
     """
 
-    def __init__(self, model: RecurrentDynamics, **settings: Any):
+    def __init__(self, model: RecurrentDynamics, *, wary: bool = True, **settings: Any):
         super().__init__(**settings)
-        self.model = model
+        self.model, self.wary = model, wary
         self.state: DynamicsState | None = None
+        self.promises = Promises()
+        self.promised: list[tuple[Tensor, ...]] = []
 
     def begin(self, worlds: DriveWorlds, readings: Array) -> DynamicsState:
         obs = torch.as_tensor(readings, dtype=torch.float32)
         if self.state is None:
             self.state = self.model.begin(obs)
+        elif self.wary:
+            self.promises.add(self.promised[-1][2], self.broken())
         return self.state._replace(obs=obs)
+
+    def broken(self) -> Tensor:
+        """By how much what came of the last action was less than promised [B, 3], per piece.
+
+        If like ones went before it, since the first of these (as far back as a plan looks ahead): what a model promises
+        of a thing that is kept up is often broken late.
+        """
+        last = self.promised[-1][2]
+        alike, error = torch.ones(len(last), 1, dtype=torch.bool), torch.zeros(len(last), 3)
+        for n, (position, heading, action, promised) in enumerate(reversed(self.promised)):
+            alike = alike & ((action - last).abs() < self.promises.width).all(-1, keepdim=True)
+            found = displacement(position, heading, self.position, self.heading) - promised[n]
+            error = torch.where(alike, found / (n + 1), error)
+        return error
+
+    @torch.no_grad()
+    def expect(self, start: DynamicsState, action: Tensor) -> None:
+        state, readings = start, []
+        for _ in range(self.pieces * self.every):
+            state, reading = self.model.step(state, action)
+            readings.append(reading)
+        way = zip(*path(torch.stack(readings), self.position, self.heading), strict=True)
+        promised = [displacement(self.position, self.heading, *pose) for pose in [*way][self.every - 1 :: self.every]]
+        told = self.position, self.heading, action, torch.stack(promised)
+        self.promised = [*self.promised[-self.pieces + 1 :], told]
 
     @torch.no_grad()
     def follow(self, readings: Array) -> None:
@@ -227,10 +271,11 @@ class ModelPilot(_Pilot):
     def worth(self, start: DynamicsState, actions: Tensor) -> Tensor:
         H, B, P, A = actions.shape
         state, readings = spread(start, P), []
-        for action in actions.reshape(H, B * P, A).unbind(0):
+        for action in actions.unbind(0):
+            error = self.promises(action).reshape(B * P, 3) / self.every
             for _ in range(self.every):
-                state, reading = self.model.step(state, action)
-                readings.append(reading)
+                state, reading = self.model.step(state, action.reshape(B * P, A))
+                readings.append(torch.cat([reading[:, :-3], reading[:, -3:] + error], -1))
         position, heading, targets = (x.repeat_interleave(P, 0) for x in (self.position, self.heading, self.targets))
         return closeness(*path(torch.stack(readings), position, heading), targets).reshape(B, P)
 

@@ -61,7 +61,7 @@ class Args:
     each world are held out."""
     seconds: float = 20.0
     """Logged from each."""
-    practice: int = 2
+    practice: int = 1
     """Rounds in which as many animals on the shore, and a third as many elsewhere, follow plans in the model so far."""
     one_step: int = 500
     """Gradient steps of the model one step ahead, after its linear part was fitted at once."""
@@ -99,7 +99,7 @@ def main(args: Args, report: Callable[[dict[str, Any]], None] = lambda found: No
         ways: dict[str, dict[str, Journey]] = {world: {} for world in WORLDS}
         rules = [(name, world) for world, names in RULES.items() for name in names[: args.rules]]
         ceiling = [("simulator", world) for world in WORLDS] if args.ceiling else []
-        for name, world in [*(("model", world) for world in WORLDS), *ceiling, *rules]:
+        for name, world in [*(("model", world) for world in reversed(WORLDS)), *ceiling, *rules]:
             found["journeys"].append(steer(args, model, world, name, ways[world]))
             print(found["journeys"][-1], flush=True)
             write(args.out / "journeys.csv", found["journeys"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from agents.drive_planning import TURNING, ModelPilot, awake, by_bearing, by_medium, closeness, practise, travel
+from agents.drive_planning import HASTE, TURNING, ModelPilot, awake, by_bearing, by_medium, closeness, practise, travel
 from agents.drive_world import (
     CLEARANCE,
     REACH,
@@ -23,6 +23,7 @@ from agents.drive_world import (
     path,
     scatter,
 )
+from agents.promises import Promises
 from rnn.cpg import PhaseCell, drive_input
 from rnn.dynamics import DynamicsState
 from sim.anatomy import MUSCLE_NAMES
@@ -82,7 +83,7 @@ def test_a_plan_is_worth_less_the_farther_it_ends_and_the_more_it_has_to_turn():
     targets = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
     track = torch.tensor([[[0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [-1.0, 0.0]]])
     straight = torch.zeros(2, 2)
-    assert closeness(track, straight, targets).tolist() == [-(0.5 + 0.0), -(1.5 + 2.0)]
+    assert closeness(track, straight, targets).tolist() == pytest.approx([-(HASTE * 0.5 + 0.0), -(HASTE * 1.5 + 2.0)])
     # Far away, facing sideways costs as much as pi/2 of `TURNING`; at the target facing does not matter.
     sideways = closeness(track, straight + torch.pi / 2, targets) - closeness(track, straight, targets)
     torch.testing.assert_close(sideways, torch.tensor([0.0, -TURNING * torch.pi / 2]))
@@ -92,6 +93,33 @@ def test_a_plan_is_worth_less_the_farther_it_ends_and_the_more_it_has_to_turn():
     torch.testing.assert_close(
         closeness(still, swing, targets), closeness(still, 0 * swing, targets), atol=1e-4, rtol=0.0
     )
+
+
+class LameWorlds(KinematicWorlds):
+    """Nothing moves that should turn to the left: of that the model knows nothing."""
+
+    def step(self, actions):
+        return super().step(np.where(np.asarray(actions)[:, 1:] > 0.05, [[-1.0, 0.0]], actions))
+
+
+def test_a_wary_pilot_leaves_what_does_not_hold_its_promise():
+    left = np.array([[0.0, 2.0], [-2.0, 1.0]])
+    least = {}
+    for wary in (True, False):
+        pilot = ModelPilot(Kinematic(), wary=wary, seed=1, candidates=32)
+        pilot.promises = Promises(width=0.5, prior=0.1)  # a turn is so quick here that a tenth of it would do
+        least[wary] = travel(LameWorlds(), np.zeros((2, len(READINGS))), left, pilot, seconds=12).least
+    assert least[False].min() > 1.0  # asks for the left for ever
+    assert (least[True] < least[False] - 0.3).all() and least[True].min() < 0.5
+
+
+def test_promises_are_corrected_by_the_errors_of_like_actions_and_recent_ones_more():
+    promises = Promises(width=0.1, fade=0.5, prior=1.0)
+    promises.add(torch.zeros(1, 2), torch.tensor([[2.0, 0.0, 0.0]]))
+    promises.add(torch.zeros(1, 2), torch.tensor([[5.0, 0.0, 1.0]]))
+    here, far = promises(torch.tensor([[[0.0, 0.0], [1.0, 0.0]]]))[0]
+    torch.testing.assert_close(here, torch.tensor([(0.5 * 2 + 5) / 2.5, 0.0, 1 / 2.5]))
+    assert far.abs().max() < 1e-9
 
 
 def test_plans_never_rest():
