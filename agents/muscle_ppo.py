@@ -12,7 +12,7 @@ from gymnasium.vector import VectorWrapper
 
 from agents.body_mirror import sense_mirror, tie_sides
 from agents.cpg_policy import CpgActor
-from agents.gait_evolution import Prices, sway
+from agents.gait_evolution import COARSE, Prices, sway
 from agents.policies import RecurrentPolicy
 from agents.recurrent_ppo import RecurrentPPO, RecurrentPPOConfig
 from rnn.cpg import PhaseCell
@@ -209,9 +209,10 @@ def muscle_worlds(
 ) -> Staggered:
     """Worlds of a salamander's task acted in through 48 normalised activations, to learn in.
 
-    Coarse physics takes Euler steps of 5 ms, nine times as many control steps a second in water and three times on
-    land. What is learned in it alone may rest on its errors: a reflex that swam at 1.03 BL/s in it made 0.55 in the
-    published physics. So the last part belongs in that.
+    Coarse physics takes steps of 5 ms: Euler's, nine times as many control steps a second in water; on land, where
+    they mislead (see `agents.gait_evolution.COARSE`), discrete ones, twice as many. What is learned in it alone may
+    rest on its errors: a reflex that swam at 1.03 BL/s in it made 0.55 in the published physics. So the last part
+    belongs in that.
 
     Args:
         task: "swim", "walk", "shore" or "steer".
@@ -222,7 +223,7 @@ def muscle_worlds(
         threads: of the physics.
         **options: others of the environment (world, terminate, ...).
     """
-    physics: dict[str, Any] = {"timestep": 0.005, "integrator": "euler"} if coarse else {}
+    physics: dict[str, Any] = COARSE["walk" if task in ("walk", "shore") else "swim"] if coarse else {}
     env = gymnasium.make_vec(
         f"sim:salamander/{task.capitalize()}-v0",
         num_envs=num_envs,
