@@ -1,6 +1,6 @@
 """How oscillators whose weights were evolved from a random start swim and walk, beside the animal.
 
-    python -m benchmarks.learned_gaits --seeds 0 1 2 3                   # trains: a CPU-minute per task and seed
+    python -m benchmarks.learned_gaits --seeds 0 1 2 3                   # trains: one to two CPU-minutes each
     python -m benchmarks.learned_gaits --folders runs/swim runs/walk     # tabulates runs of scripts/train_salamander.py
 
 Writes `benchmarks/results/learned_gaits.json` and `.md` after every run (those already there are not repeated):
