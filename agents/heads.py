@@ -146,7 +146,7 @@ class GaussianHead(nn.Module):
         super().__init__()
         if not space.is_bounded():
             raise ValueError(f"a continuous head needs a bounded Box, received {space}; give the actions bounds")
-        if not np.issubdtype(space.dtype, np.floating):  # type: ignore[arg-type]
+        if not np.issubdtype(space.dtype, np.floating):
             raise ValueError(
                 f"a continuous head needs a Box of floats, received {space}; whole numbers are MultiDiscrete"
             )

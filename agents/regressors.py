@@ -81,10 +81,11 @@ class Perceptron:
         layers: list[nn.Module] = [self.scale]
         for inside, out in zip(widths, widths[1:], strict=False):
             layers += [nn.Linear(inside, out), nn.ReLU()]
-        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], actions))
+        layers.append(nn.Linear(widths[-1], actions))
+        self.net = nn.Sequential(*layers)
         self.judge = self.net
         if target_rate < 1:
-            self.judge = nn.Sequential(self.scale, *copy.deepcopy(self.net[1:]))
+            self.judge = nn.Sequential(self.scale, *copy.deepcopy(layers[1:]))
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr)
 
     def networks(self) -> dict[str, nn.Module]:
@@ -106,7 +107,8 @@ class Perceptron:
         for group in self.optimiser.param_groups:
             group["lr"] = self.share * self.lr
         self.scale.see(state)
-        fitted, judging = list(self.net.parameters()), list(self.judge.parameters())
+        fitted: list[Tensor] = list(self.net.parameters())
+        judging: list[Tensor] = list(self.judge.parameters())
         rate = 1 - (1 - self.target_rate) ** (1 / -(-len(state) // self.batch))
         x, a = torch.as_tensor(state, dtype=torch.float32), torch.as_tensor(action)[:, None]
         y = torch.as_tensor(target, dtype=torch.float32)[:, None]

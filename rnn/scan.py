@@ -80,7 +80,7 @@ class _Recurrence(torch.autograd.Function):
         return h
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         M, h0, h, *rest = ctx.saved_tensors
         gates = rest[0] if rest else None
         Mt = M.transpose(0, 1)

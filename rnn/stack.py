@@ -96,7 +96,7 @@ class Stack(Cell):
                 ys = ys + heard
             outputs.append(ys)
             states.append(run.state)
-        return torch.cat(outputs, -1) if self.skip else ys, self.State(*states), {}  # type: ignore[operator]
+        return torch.cat(outputs, -1) if self.skip else ys, self.State(*states), {}
 
     def groups(self) -> Mapping[str, Mapping[str, Sequence[int]]]:
         """The groups of every layer, named through it; the inputs of the first also by their own names."""
