@@ -72,12 +72,16 @@ class PolicyStep(nn.Module):
 
 
 def step_inputs(step: CellStep | PolicyStep) -> tuple[Tensor, ...]:
-    """Zeros of the shape of an input, and a fresh state."""
-    return (torch.zeros(1, step.inputs), *step.fresh())
+    """Zeros of the shape of an input, and a fresh state, in the precision of the step."""
+    like = next(step.parameters(), torch.zeros(()))
+    return (like.new_zeros(1, step.inputs), *step.fresh())
 
 
 def export_onnx(step: CellStep | PolicyStep, path: str | os.PathLike[str]) -> Path:
     """Write a step as ONNX, inputs `x, state0 ...`, outputs `y, next_state0 ...`, one row.
+
+    In the precision of the step: oscillators of neurons amplify what another order of operations rounds, and follow
+    torch over hundreds of steps only as `step.double()`.
 
     Raises:
         ImportError: onnx and onnxscript are not installed.

@@ -33,24 +33,24 @@ class Args:
     """Steps of the comparison, on random observations."""
     onnx: bool = True
     """Write ONNX too, where its packages are installed."""
+    double: bool = False
+    """ONNX in double precision: for pattern generators, which amplify rounding."""
 
 
 def main(args: Args) -> dict[str, float]:
     """The largest difference of each export from torch."""
     step = PolicyStep(RecurrentPPO.load(args.policy).network.eval())
     xs = torch.randn(args.steps, step.inputs, generator=torch.Generator().manual_seed(0))
-    _, *state = step_inputs(step)
-    truth = []
-    with torch.no_grad():
-        for x in xs:
-            y, *state = step(x[None], *state)
-            truth.append(y[0].numpy())
+    truth = _course(step, xs)
     runner = NumpyRunner(export_numpy(step, args.out / "numpy"))
     found = {"numpy": _difference(truth, [runner(x.numpy()) for x in xs])}
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if args.onnx and not missing:
         import onnxruntime
 
+        if args.double:
+            step, xs = step.double(), xs.double()
+            truth = _course(step, xs)
         session = onnxruntime.InferenceSession(str(export_onnx(step, args.out / "policy.onnx")))
         names, outputs = [i.name for i in session.get_inputs()], []
         parts = [part.numpy() for part in step_inputs(step)[1:]]
@@ -63,6 +63,17 @@ def main(args: Args) -> dict[str, float]:
     for name, difference in found.items():
         print(f"{name}: largest difference from torch over {args.steps} steps {difference:.2e}")
     return found
+
+
+def _course(step: PolicyStep, xs: torch.Tensor) -> list[np.ndarray]:
+    """Actions over time in torch, the state carried by hand."""
+    _, *state = step_inputs(step)
+    actions = []
+    with torch.no_grad():
+        for x in xs:
+            y, *state = step(x[None], *state)
+            actions.append(y[0].numpy())
+    return actions
 
 
 def _difference(a: list[np.ndarray], b: list[np.ndarray]) -> float:
