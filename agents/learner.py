@@ -140,7 +140,7 @@ class Learner(Persistent):
         return self.choose(self.flat(obs), state, torch.as_tensor(first), explore=True)
 
     @torch.no_grad()
-    def predict(  # type: ignore[override]
+    def predict(
         self,
         observation: Any,
         state: tuple[np.ndarray, ...] | None = None,
@@ -183,7 +183,7 @@ class Learner(Persistent):
 
     # -- learning ----------------------------------------------------------------------------------------------------
 
-    def learn(  # type: ignore[override]
+    def learn(
         self,
         total_timesteps: int,
         callback: Any = None,

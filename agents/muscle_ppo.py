@@ -234,4 +234,4 @@ def muscle_worlds(
         **physics,
         **options,
     )
-    return Staggered(env if prices is None else Priced(env, prices))  # type: ignore[arg-type]
+    return Staggered(env if prices is None else Priced(env, prices))

@@ -117,7 +117,7 @@ class AdaptiveDynamics(RecurrentDynamics):
     """
 
     def __init__(self, obs_size: int, action_size: int, *, lags: int = 8, body: str = "", **settings: float):
-        cell = LeastSquaresCell(obs_size + action_size, lags=lags, outputs=obs_size, **settings)  # type: ignore[arg-type]
+        cell = LeastSquaresCell(obs_size + action_size, lags=lags, outputs=obs_size, **settings)
         super().__init__(obs_size, action_size, cell=cell, body=body)
         self.double().requires_grad_(False)
 

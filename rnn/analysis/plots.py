@@ -50,7 +50,7 @@ class Courses(Result):
             return target
         figure = blank((7.0, 1.2 + 1.1 * len(self.values))).figure
         figure.clear()
-        panels = figure.subplots(len(self.values), 1, sharex=True, squeeze=False)[:, 0]  # type: ignore[union-attr]
+        panels = figure.subplots(len(self.values), 1, sharex=True, squeeze=False)[:, 0]
         for axes, name in zip(panels, self.values, strict=True):
             self.draw(axes, name)
         panels[-1].set_xlabel("time, s" if self.dt != 1 else "step")
