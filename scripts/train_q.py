@@ -79,6 +79,8 @@ def main(args: Args) -> list[dict[str, Any]]:
     """Train every seed of every variant, write and draw."""
     if not args.controls:
         raise ValueError("--controls names what to train, one or more of recurrent, memoryless, trace, full_state")
+    if min(args.steps, args.worlds, args.evaluate_every, args.episodes) < 1:
+        raise ValueError("--steps, --worlds, --evaluate-every and --episodes count from 1")
     run = Run(args.out, args) if args.out else Run.new("train_q", args)
     with run:
         jobs = [(args, variant, seed, run.folder) for variant in args.controls for seed in seeds_of(args.seeds)]
@@ -103,7 +105,7 @@ class Curve(BaseCallback):
 
     def __init__(self, args: Args, variant: str, folder: Path, spent: float = 0.0):
         super().__init__()
-        self.args, self.folder = args, folder
+        self.args, self.folder, self.every = args, folder, min(args.evaluate_every, args.steps)
         self.worlds = make_task(args.env, 20, hide=hidden(args, variant), frame_skip=args.frame_skip)
         self.rows: list[list[float]] = []
         self.started, self.outside, self.before = time.process_time(), 0.0, spent
@@ -117,7 +119,7 @@ class Curve(BaseCallback):
         return goal is not None and len(self.rows) > 1 and min(row[2] for row in self.rows[-2:]) >= goal
 
     def _on_step(self) -> bool:
-        if self.num_timesteps % self.args.evaluate_every < self.args.worlds:
+        if self.num_timesteps % self.every < self.args.worlds:
             begun = time.process_time()
             score = float(evaluate(self.model, self.worlds, 20, seed=50_000).mean())
             self.rows.append([self.num_timesteps, self.cpu() - (time.process_time() - begun), score])

@@ -34,6 +34,15 @@ def test_a_seed_stops_once_two_evaluations_in_a_row_reach_what_was_asked(script,
     assert train_q.main(train_q.Args(out=tmp_path / "1.0", stop_at=1.0, **options))[0]["steps"] == 200
 
 
+def test_a_training_shorter_than_the_time_to_its_first_evaluation_is_judged_at_its_end(script, tmp_path):
+    train_q = script("train_q")
+    options = dict(seeds="0:1", worlds=4, episodes=5, out=tmp_path, set={"hidden_size": "8"})
+    (result,) = train_q.main(train_q.Args(steps=20, evaluate_every=2000, **options))
+    assert [row[0] for row in result["curve"]] == [20]
+    with pytest.raises(ValueError, match="count from 1"):
+        train_q.main(train_q.Args(steps=0, **options))
+
+
 def test_a_training_that_was_killed_ends_with_the_numbers_of_one_that_was_not(script, tmp_path, monkeypatch):
     train_q = script("train_q")
     options = dict(hide="velocity", seeds="0:1", steps=400, worlds=4, evaluate_every=100, episodes=5)
