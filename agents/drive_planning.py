@@ -284,7 +284,7 @@ class SimulatorPilot(_Pilot):
     """Plans in copies of the very world that it acts in: what a perfect model of it would do, and what that costs."""
 
     def __init__(self, world: str, **settings: Any):
-        super().__init__(**settings)
+        super().__init__(**{"method": "cem", **settings})  # as many candidates in every iteration as there are copies
         self.copies = DriveWorlds(self.planner.config.candidates, world=world)
 
     def begin(self, worlds: DriveWorlds, readings: Array) -> DriveWorlds:

@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from agents.drive_planning import HASTE, TURNING, ModelPilot, awake, by_bearing, by_medium, closeness, practise, travel
+from agents.drive_planning import (
+    HASTE,
+    TURNING,
+    ModelPilot,
+    SimulatorPilot,
+    awake,
+    by_bearing,
+    by_medium,
+    closeness,
+    practise,
+    travel,
+)
 from agents.drive_world import (
     CLEARANCE,
     REACH,
@@ -93,6 +104,16 @@ def test_a_plan_is_worth_less_the_farther_it_ends_and_the_more_it_has_to_turn():
     torch.testing.assert_close(
         closeness(still, swing, targets), closeness(still, 0 * swing, targets), atol=1e-4, rtol=0.0
     )
+
+
+def test_the_simulator_plans_in_copies_and_leaves_the_world_as_it_was():
+    worlds = DriveWorlds(1, world="land")
+    readings, (position, heading) = worlds.start(), worlds.pose()
+    pilot = SimulatorPilot("land", candidates=4, elites=2, iterations=2, every=1, pieces=2)
+    action = pilot(worlds, readings, np.array([[3.0, 0.0]]))
+    assert action.shape == (1, 2) and np.isfinite(action).all()
+    np.testing.assert_array_equal(worlds.pose()[0], position)
+    np.testing.assert_array_equal(worlds.pose()[1], heading)
 
 
 class LameWorlds(KinematicWorlds):
