@@ -22,7 +22,6 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import csv
 import json
 import sys
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,9 +115,7 @@ def run(task: str, cell: str, seed: int, args: Args) -> dict[str, Any]:
     )
     train_salamander.main(settings)
     course = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*fresh episodes start.*")
-        agent = MusclePPO.load(folder / "checkpoints", muscle_worlds(task, train_salamander.WORLDS["muscle"]))
+    agent = MusclePPO.load(folder / "checkpoints")
     return {
         **judge(task, Activations(Greedy(agent)), args.seconds),
         "cpu_seconds": float(course[-1]["cpu_seconds"]),
