@@ -2,7 +2,7 @@
 
     python -m benchmarks.open_loop --tasks forced --seeds 20 21 22 23 24
     python -m benchmarks.open_loop --tasks pendulum --seeds 30 31 32
-    python -m benchmarks.open_loop --tasks pendulum --seeds 40 41 42 43 44 --gradient-steps 0
+    python -m benchmarks.open_loop --tasks pendulum --seeds 45 46 47 48 49 --gradient-steps 0
 
 Runs `scripts/fit_world.py` per task and seed and writes `benchmarks/results/open_loop.json` and `.md` after every run;
 runs already there are not repeated. About a minute of CPU per task and seed.
