@@ -32,6 +32,17 @@ def test_a_polynomial_finds_a_cubic_spring_and_its_stop():
     torch.testing.assert_close(found, held[1:], atol=1e-6, rtol=0)
 
 
+def test_a_polynomial_of_high_degree_does_not_bend_after_the_stop(monkeypatch):
+    obs, actions = course(100, 40, 0)
+    held, pushes = course(60, 5, 1)
+    found = Polynomial(7).fit(obs.float(), actions).simulate(held[0], pushes)
+    torch.testing.assert_close(found, held[1:], atol=1e-6, rtol=0)
+    plain = Polynomial._trimmed  # were it to begin with all rows only, as a straight line's misses do not tell it more
+    monkeypatch.setattr(Polynomial, "_trimmed", lambda self, *some: plain(self, *some[:-1], torch.ones_like(some[-1])))
+    bent = Polynomial(7).fit(obs.float(), actions).simulate(held[0], pushes)
+    assert (bent - held[1:]).abs().max() > 1e-2
+
+
 def test_from_old_values_alone_a_position_goes_on_by_the_speed_that_a_stop_has_taken():
     obs, actions = course(100, 20, 0)
     held, pushes = course(60, 5, 1)
