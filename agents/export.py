@@ -61,13 +61,14 @@ class PolicyStep(nn.Module):
         encoded = policy._encode(policy.features(obs, previous))
         inner = rebuild(policy.actor_cell.initial_state(1), parts)
         y, after = policy.actor_cell(policy.encoder(encoded), inner)
-        choice = policy.head(policy.actor(y)).mode()
-        code = [policy.head.code(choice)] if policy.previous_action else []
-        space = policy.head.space
+        choice, space = policy.head(policy.actor(y)).mode(), policy.head.space
         if isinstance(space, spaces.Box):
-            action = policy.head.middle + policy.head.reach * choice.clamp(-1, 1)
+            coded = choice.clamp(-1, 1)  # once for action and code: the ONNX of two equal clamps does not load
+            action = policy.head.middle + policy.head.reach * coded
         else:
+            coded = policy.head.code(choice)
             action = choice + (int(space.start) if isinstance(space, spaces.Discrete) else 0)
+        code = [coded] if policy.previous_action else []
         return (action, *leaves(after), *code)
 
 

@@ -128,8 +128,13 @@ def parity(name: str, args: Args) -> dict[str, Any]:
         if args.onnx:
             row["onnx"] = float(np.abs(in_onnx(step, xs, Path(folder)) - truth).max())
             if row["onnx"] > BOUND:  # rounding, or a fault? in double precision rounding is nothing
+                from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Missing
+
                 truth = course(step.double(), xs.double())
-                row["onnx_double"] = float(np.abs(in_onnx(step, xs.double(), Path(folder)) - truth).max())
+                try:
+                    row["onnx_double"] = float(np.abs(in_onnx(step, xs.double(), Path(folder)) - truth).max())
+                except Missing:  # onnxruntime has no erf in double precision, which GELU needs
+                    row["onnx_double"] = None
     return row
 
 
@@ -149,7 +154,8 @@ def write(rows: list[dict[str, Any]], args: Args) -> None:
     for row in rows:
         onnx, largest = f"{row['onnx']:.1e}" if "onnx" in row else "not run", row["largest_output"]
         relative = max(row["numpy"], row.get("onnx", 0.0)) / max(1.0, largest)
-        double = f"{row['onnx_double']:.1e}" if "onnx_double" in row else ""
+        double = row.get("onnx_double", "")
+        double = "cannot run" if double is None else f"{double:.1e}" if double else ""
         lines.append(
             f"| {row['name']} | {onnx} | {double} | {row['numpy']:.1e} | {row['rounding']:.1e} | {largest:.2g} "
             f"| {relative:.1e} |"

@@ -88,6 +88,24 @@ def test_an_exported_policy_takes_the_actions_of_the_policy(space, tmp_path):
         assert np.allclose(ours.reshape(np.shape(policy.to_env(state)[0])), policy.to_env(state)[0], atol=1e-5)
 
 
+@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+@pytest.mark.filterwarnings("ignore")
+def test_onnx_of_a_continuous_policy_that_hears_its_last_action_loads_and_follows_torch(tmp_path):
+    import onnxruntime
+
+    torch.manual_seed(0)
+    policy = RecurrentPolicy(4, spaces.Box(-2, 2, (2,)), hidden=8, previous_action=True)
+    torch.nn.init.normal_(policy.head.linear.weight)
+    step = PolicyStep(policy)
+    session = onnxruntime.InferenceSession(str(export_onnx(step, tmp_path / "policy.onnx")))
+    names, state = [i.name for i in session.get_inputs()], [part.numpy() for part in step_inputs(step)[1:]]
+    xs, outputs = torch.randn(50, 4), []
+    for x in xs:
+        y, *state = session.run(None, dict(zip(names, [x[None].numpy(), *state], strict=True)))
+        outputs.append(y[0])
+    np.testing.assert_allclose(np.array(outputs), torch_course(step, xs), atol=1e-5)
+
+
 def test_an_exported_controller_balances_a_pole_by_itself(tmp_path):
     """The whole loop without torch: a hand-made rule in the weights of a memoryless policy, pushed to numpy."""
     policy = RecurrentPolicy(4, spaces.Discrete(2), cell="frame", hidden=4, layers=(), normalise=False)
