@@ -13,8 +13,9 @@ def displacement(position: Tensor, heading: Tensor, there: Tensor, after: Tensor
     heading [B] to `there` and `after`.
 
     >>> east, north = torch.zeros(1), torch.full((1,), torch.pi / 2)
-    >>> displacement(torch.zeros(1, 2), north, torch.tensor([[0.0, 2.0]]), east).round(decimals=2).tolist()
-    [[2.0, 0.0, -1.5700000524520874]]
+    >>> found = displacement(torch.zeros(1, 2), north, torch.tensor([[0.0, 2.0]]), east)
+    >>> [round(x, 2) for x in found[0].abs().tolist()], bool(found[0, 2] < 0)
+    ([2.0, 0.0, 1.57], True)
     """
     step, cos, sin = there - position, heading.cos(), heading.sin()
     ahead, left = cos * step[:, 0] + sin * step[:, 1], cos * step[:, 1] - sin * step[:, 0]
