@@ -58,7 +58,12 @@ SETTINGS: dict[str, dict[str, dict[str, Any]]] = {
             "initial_value": 1.0,
             "n_step": 10,
             "target_rate": 0.03,
-            "scale": (1.0, 1.0, 10.0, 1.0),
+            "scale": (3.0, 1.0, 20.0, 1.0),  # speeds are told from small differences
+            "gap": 0.8,
+            "batch": 64,
+            "lr": 5e-4,
+            "lr_end": 0.2,
+            **_CART_MIRROR,
         },
         "pqn": {"reward_scale": 0.05, "scale": (1.0, 1.0, 10.0, 1.0)},
         "recurrent_fitted_q": {

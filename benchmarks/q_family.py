@@ -50,7 +50,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     "table2": (
         "NFQ table 2: mountain car, growing batch (two layers of 15 units, three iterations after each episode, "
         "training actions kept up for 2 steps; the paper has 5 units, 1 and 1)",
-        "scripts/nfq_tables.py --table 2 --runs 20 --max-episodes 60 --gamma 0.98 --hints 100 --seed 8".split()
+        "scripts/nfq_tables.py --table 2 --runs 20 --max-episodes 60 --gamma 0.98 --hints 100 --seed 9".split()
         + ["--hidden", "15", "15", "--iterations", "3", "--reach", "2"],
     ),
     "table2_published": (
@@ -81,11 +81,10 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
         "CartPole-v1, velocities hidden, recurrent DQN with gaps widened, learning from both sides of a mirror; a seed "
         "stops once two evaluations in a row reach 495",
         ["scripts/train_q.py", "--seeds", "330:335", "--hide", "velocity", "--steps", "50000"]
-        + ["--evaluate-every", "3000", "--stop-at", "495", "--set", "gap", "0.8", "batch", "64", "lr", "5e-4"]
-        + ["lr_end", "0.2", "scale", "[3,1,20,1]", "mirror_signs", "[-1,-1,-1,-1]", "mirror_actions", "[1,0]"],
+        + ["--evaluate-every", "3000", "--stop-at", "495"],
     ),
     "cartpole_controls": (
-        "CartPole-v1, velocities hidden, the controls of recurrent DQN (gaps as they are, no mirror)",
+        "CartPole-v1, velocities hidden, the controls of recurrent DQN, with the same settings",
         [*_HIDDEN, "--steps", "24000", "--controls", "memoryless", "trace", "full_state", "--evaluate-every", "8000"],
     ),
     "cartpole_fitted": (

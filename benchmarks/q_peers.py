@@ -106,11 +106,11 @@ class Watch(BaseCallback):
         return True
 
 
-def ours(kind: str, hide: bool, worlds: int) -> Callable[..., dict[str, Any]]:
-    """A learner of ours."""
+def ours(kind: str, hide: bool, worlds: int, **changes: Any) -> Callable[..., dict[str, Any]]:
+    """A learner of ours, with the settings of `agents.q_tasks` but for the changes."""
 
     def run(seed: int, steps: int, args: Args) -> dict[str, Any]:
-        agent = make_agent(kind, TASK, make_task(TASK, worlds, hide=hide), seed=seed)
+        agent = make_agent(kind, TASK, make_task(TASK, worlds, hide=hide), seed=seed, **changes)
         return judged(agent, lambda model: model, seed, steps, args, hide)
 
     return run
@@ -150,6 +150,11 @@ def elsewhere(name: str) -> Callable[..., dict[str, Any] | None]:
     return run
 
 
+PLAIN: dict[str, Any] = {
+    **{"scale": (1.0, 1.0, 10.0, 1.0), "gap": 0.0, "batch": 32, "lr": 1e-3, "lr_end": 0.05},
+    **{"mirror_signs": None, "mirror_actions": None},
+}
+"""What `q_peer_torchrl.py` has too."""
 # learner: (comparison, steps, label, run)
 SEEN, FITTED, HIDDEN = "everything seen", "everything seen, fitted Q", "velocities hidden"
 LEARNERS: dict[str, tuple[str, int, str, Callable[..., dict[str, Any] | None]]] = {
@@ -158,7 +163,8 @@ LEARNERS: dict[str, tuple[str, int, str, Callable[..., dict[str, Any] | None]]] 
     "ours_fitted": (FITTED, 12_000, "ours, fitted Q", ours("fitted_q", False, 4)),
     "d3rlpy": (FITTED, 12_000, "d3rlpy NFQ (DQN without a delayed target)", elsewhere("d3rlpy")),
     "ours_recurrent": (HIDDEN, 24_000, "ours, recurrent DQN", ours("recurrent_dqn", True, 16)),
-    "torchrl": (HIDDEN, 24_000, "recurrent DQN of TorchRL's parts, our settings", elsewhere("torchrl")),
+    "ours_plain": (HIDDEN, 24_000, "ours, recurrent DQN, no gap, no mirror", ours("recurrent_dqn", True, 16, **PLAIN)),
+    "torchrl": (HIDDEN, 24_000, "recurrent DQN of TorchRL's parts, settings of the one above", elsewhere("torchrl")),
 }
 
 
