@@ -89,7 +89,15 @@ def test_a_policy_through_muscles_ends_its_training_in_the_published_physics(tmp
     worlds = train_salamander.muscle_worlds
     monkeypatch.setattr(train_salamander, "muscle_worlds", lambda *a, **k: made.append(k["coarse"]) or worlds(*a, **k))
     args = train_salamander.Args(
-        cell="oscillators", steps=4 * 64 * 2, worlds=4, coarse=0.5, seconds=1.0, film=False, out=tmp_path
+        cell="oscillators",
+        steps=4 * 64 * 2,
+        worlds=4,
+        coarse=0.5,
+        seconds=1.0,
+        film=False,
+        out=tmp_path,
+        steadiness=0.0,
+        effort=0.0,
     )
     train_salamander.main(args)
     agent = MusclePPO.load(tmp_path / "checkpoints")
