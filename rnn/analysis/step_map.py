@@ -136,8 +136,7 @@ class StepMap(nn.Module):
         if batch > chunk:
             xs = [None] * batch if x is None or x.dim() == 1 else x
             parts = [
-                self.jacobian(s[i : i + chunk], x if xs is not x else x[i : i + chunk])
-                for i in range(0, batch, chunk)
+                self.jacobian(s[i : i + chunk], x if xs is not x else x[i : i + chunk]) for i in range(0, batch, chunk)
             ]
             return torch.cat(parts)
         if x is not None and x.dim() > 1:
