@@ -44,7 +44,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "CartPole-v1": {"previous_action": True, "discount": 0.995, "spread_decay": 0.99},
     "Pendulum-v1": {
         "horizon": 64,
-        "minibatch": 4,
+        "minibatch": 2,  # with 4, one seed in ten stayed behind at -313
         "discount": 0.95,  # 0.9 learns twice as fast and then stays near -230
         "log_std": -0.5,
         "previous_action": True,
