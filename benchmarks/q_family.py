@@ -2,6 +2,7 @@
 
     python benchmarks/q_family.py                          # everything: hours
     python benchmarks/q_family.py --only table1 cartpole   # some sections, merged into the stored results
+    python benchmarks/q_family.py --only peers --peer PYTHON   # other libraries beside ours, by `q_peers.py`
 
 Each section is a command of `scripts/nfq_tables.py` or `scripts/train_q.py` (one process, one thread); its run folder
 stands under `--work`, is gone on with when interrupted, and is read when complete. Written:
@@ -34,6 +35,9 @@ from agents.rules import BearingRule, LinearMap, PositionMap, search_map, search
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+PEERS = "peers"
+"""The part that `q_peers.py` measures and writes: SB3's DQN, d3rlpy's NFQ and TorchRL beside ours."""
 POLL = 2.0  # seconds between looks for seeds that are finished
 
 _Q = ["scripts/train_q.py", "--seeds", "200:205"]  # no setting was chosen on these seeds
@@ -132,18 +136,24 @@ class Args:
     """Sections to run; all by default."""
     work: Path = Path("runs/q_family")
     """Where the run folders stand."""
+    peer: str = sys.executable
+    """A Python that has d3rlpy and TorchRL, for the part `peers`."""
 
 
 def main(args: Args) -> dict[str, Any]:
     """Run sections, merge them into the stored results, write the table."""
-    unknown = set(args.only) - set(SECTIONS)
+    unknown = set(args.only) - set(SECTIONS) - {PEERS}
     if unknown:
-        raise ValueError(f"unknown sections {sorted(unknown)}; the sections are {', '.join(SECTIONS)}")
+        raise ValueError(f"unknown sections {sorted(unknown)}; the sections are {', '.join(SECTIONS)}, {PEERS}")
     from benchmarks.q_family_page import report
 
     path = RESULTS / "q_family.json"
     stored: dict[str, Any] = {}
-    for name in args.only or SECTIONS:
+    for name in args.only or [*SECTIONS, PEERS]:
+        if name == PEERS:
+            command = [sys.executable, "benchmarks/q_peers.py", "--peer", args.peer, "--out", str(RESULTS)]
+            subprocess.run(command, cwd=ROOT, env=ONE_THREAD, check=True)
+            continue
         if name == "lunar_lander" and find_spec("Box2D") is None:
             print("lunar_lander is left out: Box2D is missing, `pip install -e '.[lander]'` brings it")
             continue
@@ -153,7 +163,8 @@ def main(args: Args) -> dict[str, Any]:
             stored = {key: stored[key] for key in [*SECTIONS, *stored] if key in stored}
             path.write_text(json.dumps(stored, indent=1) + "\n")
             (RESULTS / "q_family.md").write_text(report(stored))
-    print(report(stored))
+    if stored:
+        print(report(stored))
     return stored
 
 
@@ -167,8 +178,7 @@ def section(name: str, folder: Path) -> Iterator[dict[str, Any]]:
     file = folder / (f"table{table}.json" if table else "results.json")
     about = {"heading": heading, "command": "python " + " ".join(command), "machine": platform.machine()}
     if not file.is_file():
-        env = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        process = subprocess.Popen([sys.executable, *command, "--out", str(folder)], cwd=ROOT, env=env)
+        process = subprocess.Popen([sys.executable, *command, "--out", str(folder)], cwd=ROOT, env=ONE_THREAD)
         seen = 0
         while process.poll() is None:
             done = seeds_done(folder)

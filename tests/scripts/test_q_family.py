@@ -60,3 +60,10 @@ def test_a_finished_command_leaves_all_of_them_and_no_such_word(family, monkeypa
     stored = run(family, monkeypatch, tmp_path, "go on")["made_up"]
     assert [row["final"] for row in stored["results"]] == [10.0, 30.0] and "so_far" not in stored
     assert "Under way" not in (tmp_path / "q_family.md").read_text()
+
+
+def test_the_peers_are_a_part_of_the_same_command(family, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr(family.subprocess, "run", lambda command, **_: calls.append(command))
+    assert family.main(family.Args(only=(family.PEERS,), peer="other-python")) == {}
+    assert calls[0][1:] == ["benchmarks/q_peers.py", "--peer", "other-python", "--out", str(tmp_path)]
