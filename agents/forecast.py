@@ -17,7 +17,7 @@ class Forecast(nn.Module):
     .. math:: \Delta o_{t+1} = \sigma \odot (W [h_t; a_t] + b), \qquad
         L = \operatorname{mean} \lVert (o_{t+1} - o_t - \Delta o_{t+1}) / \sigma \rVert^2
 
-    sigma is the running standard deviation of the changes. Rewards say little about what is hidden, and late; the next
+    sigma is the running root mean square of the changes. Rewards say little about what is hidden, and late; the next
     observation says it at every step. Steps that end an episode are left out.
 
     See also: Reinforcement Learning with Unsupervised Auxiliary Tasks (Jaderberg et al., 2017),

@@ -73,10 +73,8 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
         "water to 0.8 BL up the beach; ended after 20 s in the pool, 40 s elsewhere. `model` plans in the model,",
         "`simulator` in copies of the very world (first targets, few candidates, 3 s ahead), `swimming` and `walking`",
         "turn towards the target at a drive that swims, and one that walks, `switching` at the one in deep water, at",
-        "the other elsewhere; these have no model. Time and distance are",
-        "medians over journeys, those that did not arrive being the longest. A `model` with a description planned by",
-        "settings that were tried and left, all in the model of seed 20, which did not feel the ground and learned of",
-        "pool, land and shore in equal parts; the command no longer gives those rows.",
+        "the other elsewhere; these have no model. Time and distance are medians over journeys, those that did not",
+        "arrive being the longest.",
         "",
         "| world | pilot | arrived | time, s | least distance, BL | body under water at end | CPU-s per journey |",
         "|---|---|---|---|---|---|---|",
@@ -93,14 +91,6 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
                 f"| {world} | {pilot} | {arrived} of {targets} | {f'{middle:.1f}' if np.isfinite(middle) else '-'} "
                 f"| {least:.2f} | {wet:.2f} | {cpu * len(some) / targets:.0f} |"
             )
-    if any(run.get("model") == "development" for run in runs):
-        lines += [
-            "",
-            "The model of `development` was not made by this command, but like those that are: from 8 animals in the",
-            "pool, 8 on land and 20 on the shore under random drives, 14 on errands and 20 that followed plans (20 s",
-            "each), with 500 gradient steps one step ahead and 200 in open loop. Settings were chosen with it on other",
-            "journeys; the places of the seeds named below were fresh.",
-        ]
     for run in runs:
         if "model" in run:
             taught = run["model"].replace("_", " ")
