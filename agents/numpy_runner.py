@@ -141,6 +141,7 @@ _ATEN: dict[str, Callable[..., Any]] = {
     "gt.Scalar": np.greater,
     "gt.Tensor": np.greater,
     "index_add.default": _index_add,
+    "index_select.default": lambda x, dim, index: np.take(x, index, dim),
     "le.Scalar": np.less_equal,
     "le.Tensor": np.less_equal,
     "lerp.Scalar": lambda a, b, weight: a + weight * (b - a),

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from agents.heads import make_head, tanh_layers
 from rnn.cell import Cell, map_state
+from rnn.mirrored import MirroredCell, MirroredLayers, MirroredReadout
 from rnn.models import make_cell
 from rnn.sequence import run_sequence, run_side_by_side
 
@@ -38,22 +39,29 @@ class PolicyState(NamedTuple):
 class RunningScale(nn.Module):
     """Scales features by their running mean and deviation, clipped to ten deviations.
 
+    Args:
+        size: I.
+        signs: of the features in a mirror, if they shall keep them: those that change sign are not shifted.
+
     >>> scale = RunningScale(1)
     >>> scale.update(torch.tensor([[1.0], [3.0]])); scale(torch.tensor([[3.0]])).round().item()
     1.0
     """
 
-    def __init__(self, size: int):
+    def __init__(self, size: int, signs: Sequence[float] | None = None):
         super().__init__()
+        even = torch.ones(size) if signs is None else (torch.tensor(signs) > 0).float()
+        self.register_buffer("even", even, persistent=False)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("var", torch.ones(size))
         self.register_buffer("count", torch.zeros(()))
+        self.even: Tensor
         self.mean: Tensor
         self.var: Tensor
         self.count: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        return ((x - self.mean) / (self.var + 1e-8).sqrt()).clamp(-10, 10)
+        return ((x - self.mean * self.even) / (self.var + 1e-8).sqrt()).clamp(-10, 10)
 
     @torch.no_grad()
     def update(self, x: Tensor) -> None:
@@ -89,9 +97,13 @@ class RecurrentPolicy(nn.Module):
         noise_steps: steps for which the noise of "state" is kept.
         log_std: initial scale of continuous exploration.
         settings: further settings of a cell given by name.
+        mirror_signs: 1, or -1 for every observation that points to a side; with `mirror_actions`, the policy is the
+            same on both sides whatever its weights (see `rnn.mirrored`).
+        mirror_actions: for a Box the sign of each action in the mirror, for Discrete the action that takes the place of
+            each.
 
     Raises:
-        ValueError: a space that cannot be served, or an unknown cell.
+        ValueError: a space that cannot be served, an unknown cell, or a mirror that does not fit.
 
     >>> policy = RecurrentPolicy(3, spaces.Discrete(2), cell="gru", hidden=8)
     >>> state = policy.act(torch.zeros(4, 3), policy.initial_state(4), torch.ones(4, dtype=torch.bool))
@@ -115,6 +127,8 @@ class RecurrentPolicy(nn.Module):
         noise_steps: int = 4,
         log_std: float = -0.5,
         settings: Mapping[str, Any] | None = None,
+        mirror_signs: Sequence[float] | None = None,
+        mirror_actions: Sequence[int] | None = None,
     ):
         super().__init__()
         self.observation_size = observation_size
@@ -122,22 +136,66 @@ class RecurrentPolicy(nn.Module):
         probe = make_head(1, action_space, noise=noise)
         self.code_size = int(probe.code_size)  # type: ignore[arg-type]
         self.input_size = self.observation_size + (self.code_size if previous_action else 0)
-        self.scale = RunningScale(self.observation_size) if normalise else None
+        self.scale = RunningScale(self.observation_size, mirror_signs) if normalise else None
         self.actor_cell = _make(cell, self.input_size, hidden, settings)
         self.encoder: nn.Module = nn.Identity()
+        mirror = None
+        if mirror_signs is not None or mirror_actions is not None:
+            mirror = self._mirror(action_space, mirror_signs, mirror_actions, noise)
         if self.actor_cell.input_size != self.input_size:
             self.encoder = nn.Linear(self.input_size, self.actor_cell.input_size)
         if not shared:
             kind = critic_cell or ("gru" if isinstance(cell, Cell) else cell)
             self.critic_cell = _make(kind, self.input_size, hidden, settings if kind == cell else None)
         sizes = [self.actor_cell.output_size, *layers]
-        self.actor = tanh_layers(sizes)
+        self.actor: nn.Module = tanh_layers(sizes)
         self.head: Any = make_head(sizes[-1], action_space, noise=noise, log_std=log_std)
         sizes = [self.actor_cell.output_size if shared else self.critic_cell.output_size, *layers]
         out = nn.Linear(sizes[-1], 1)
         nn.init.orthogonal_(out.weight)
         nn.init.zeros_(out.bias)
         self.critic = nn.Sequential(tanh_layers(sizes), out)
+        if mirror is not None:
+            self._both_sides(*mirror)
+
+    def _mirror(
+        self, space: spaces.Space[Any], signs: Sequence[float] | None, actions: Sequence[int] | None, noise: str
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Signs and order of the features, and of what the head gives out."""
+        if signs is None or actions is None:
+            raise ValueError("`mirror_signs` and `mirror_actions` are given together, or neither")
+        if len(signs) != self.observation_size:
+            raise ValueError(
+                f"`mirror_signs` takes one for each of {self.observation_size} observations, received {len(signs)}"
+            )
+        if len(actions) != self.code_size or not isinstance(space, spaces.Discrete | spaces.Box):
+            raise ValueError(
+                f"`mirror_actions` takes a sign for each action of a Box, or the image of each of Discrete's; received "
+                f"{tuple(actions)} for {space}"
+            )
+        if noise != "step":
+            raise ValueError(f"a policy with two sides explores by noise 'step', received {noise!r}")
+        if self.actor_cell.input_size != self.input_size:
+            raise ValueError(
+                f"a mirror exchanges {self.input_size} features, the cell has {self.actor_cell.input_size} inputs; "
+                "give a cell with as many"
+            )
+        D, discrete = self.observation_size, isinstance(space, spaces.Discrete)
+        code = {"order": tuple(actions)} if discrete else {"signs": tuple(map(float, actions))}
+        if not self.previous_action:
+            return {"signs": tuple(signs)}, code
+        order = (*range(D), *(D + k for k in (actions if discrete else range(self.code_size))))
+        return {"signs": (*signs, *code.get("signs", (1.0,) * self.code_size)), "order": order}, code
+
+    def _both_sides(self, features: dict[str, Any], actions: dict[str, Any]) -> None:
+        """Let cells, layers and heads hear the image as well."""
+        self.actor_cell, self.actor = MirroredCell(self.actor_cell, **features), MirroredLayers(self.actor)
+        self.head.linear = MirroredReadout(self.head.linear, **actions)
+        layers, out = self.critic
+        assert isinstance(out, nn.Linear)
+        self.critic = nn.Sequential(MirroredLayers(layers), MirroredReadout(out))
+        if not self.shared:
+            self.critic_cell = MirroredCell(self.critic_cell, **features)
 
     def initial_state(self, batch: int) -> PolicyState:
         """The state of a batch of fresh episodes."""

@@ -50,6 +50,11 @@ class RecurrentPPOConfig(PPOConfig):
     """Steps for which the noise of "state" is kept."""
     log_std: float = -0.5
     """Initial logarithm of its standard deviation, in units of half the action box."""
+    mirror_signs: tuple[float, ...] | None = None
+    """1, or -1 for every observation that points to a side; with `mirror_actions`, what is learned of one side is
+    learned of the other (see `agents.policies.RecurrentPolicy`)."""
+    mirror_actions: tuple[int, ...] | None = None
+    """For a Box the sign of each action in the mirror, for Discrete the action that takes the place of each."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -110,6 +115,8 @@ class RecurrentPPO(Learner):
             "noise",
             "noise_steps",
             "log_std",
+            "mirror_signs",
+            "mirror_actions",
         )
         own = {name: getattr(c, name) for name in names}
         return RecurrentPolicy(self.obs_size, self.action_space, settings=dict(c.settings), **own)

@@ -12,6 +12,7 @@ from rnn.cell import Cell
 from rnn.gate_kernels import GRUSequence, LSTMSequence, MinimalSequence
 from rnn.gru import GRUCell, GRUState, MinimalCell, MinimalState
 from rnn.lstm import LSTMCell, LSTMState
+from rnn.mirrored import MirroredCell
 from rnn.unroll import unroll
 
 __all__ = ["has_fast_path", "run_sequence", "run_side_by_side"]
@@ -31,7 +32,8 @@ def run_sequence(cell: Cell, xs: Tensor, state: Any, resets: Tensor | None = Non
 
     Equal to `unroll` in value and gradient. For the standard GRU and LSTM and the minimal cell the loop over time runs
     in numpy and the backward pass is the adjoint recurrence (`rnn.gate_kernels`), since at the small batches of a CPU
-    the dispatch of a step's dozen tensor operations costs several times their arithmetic.
+    the dispatch of a step's dozen tensor operations costs several times their arithmetic. Both sides of a
+    `rnn.mirrored.MirroredCell` go through time as one batch.
 
     >>> from rnn.gru import GRUCell
     >>> cell, xs = GRUCell(2, 3), torch.randn(5, 4, 2)
@@ -39,6 +41,11 @@ def run_sequence(cell: Cell, xs: Tensor, state: Any, resets: Tensor | None = Non
     >>> torch.allclose(fast, plain, atol=1e-6)
     True
     """
+    if isinstance(cell, MirroredCell):
+        twice = None if resets is None else torch.cat([resets, resets], 1)
+        state = cell.initial_state(xs.shape[1]) if state is None else state
+        both, inner = run_sequence(cell.cell, cell.sides(xs), cell.joined(state), twice)
+        return cell.parted(both), cell.split(inner)
     if not has_fast_path(cell):
         run = unroll(cell, xs, state, resets=resets)
         return run.outputs, run.state

@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from torch import nn
 
 from agents.cpg_policy import CpgActor, GaitSpace, OscillatorGait, Range, gait_returns
 from agents.evolution import evolve
+from agents.export import PolicyStep, export_numpy
 from agents.heads import CategoricalHead, GaussianHead, MultiCategorical, StateNoiseHead, make_head
 from agents.mujoco_batch import ForwardBatch
+from agents.numpy_runner import NumpyRunner
 from agents.policies import RecurrentPolicy, RunningScale
 from agents.salamander_gait import SalamanderGait
 from rnn.cpg import PhaseCell
+from rnn.gru import GRUCell
 
 
 def test_several_categorical_variables_are_independent_and_sampled_by_their_probabilities():
@@ -189,3 +193,65 @@ def test_an_interrupted_evolution_keeps_what_it_found():
 
     found = evolve(score, np.full(2, 0.5), generations=50, population=8)
     assert len(found.scores) == 3 and found.best_score > -0.5
+
+
+SIDES = {
+    "box": (spaces.Box(-2.0, 2.0, (2,), np.float32), (-1, 1), lambda a: a * np.array([-1.0, 1.0])),
+    "discrete": (spaces.Discrete(3), (0, 2, 1), lambda a: np.array([0, 2, 1])[a]),
+}
+
+
+@pytest.mark.parametrize("kind", SIDES)
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_policy_with_two_sides_does_in_the_mirror_what_its_image_does(kind, shared):
+    torch.manual_seed(0)
+    space, actions, image = SIDES[kind]
+    signs = torch.tensor([1.0, -1.0, -1.0])
+    policy = RecurrentPolicy(
+        3, space, hidden=8, shared=shared, previous_action=True, mirror_signs=signs.tolist(), mirror_actions=actions
+    )
+    nn.init.orthogonal_(policy.head.linear.linear.weight)
+    policy.scale.update(torch.randn(50, 3) + 1.0)
+    xs, first = torch.randn(9, 4, 3), torch.zeros(4, dtype=torch.bool)
+    here, there = policy.initial_state(4), policy.initial_state(4)
+    seen, values, tried, start = [], [], set(), here
+    for x in xs:
+        seen.append(policy.features(x, here.previous))
+        here = policy.act(x, here, first, explore=False)
+        there = policy.act(x * signs, there, first, explore=False)
+        np.testing.assert_allclose(image(policy.to_env(here)), policy.to_env(there), atol=1e-5)
+        torch.testing.assert_close(here.value, there.value)
+        values.append(here.value)
+        tried |= set(policy.to_env(here).round(4).ravel().tolist())
+    assert len(tried) > 1  # it does not do the same whatever it sees
+    torch.testing.assert_close(policy.evaluate(torch.stack(seen), start)[1], torch.stack(values))
+
+
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        ({"mirror_actions": None}, "together"),
+        ({"mirror_signs": (1.0,)}, "3 observations"),
+        ({"mirror_actions": (1, 1)}, "a Box"),
+        ({"noise": "state"}, "noise 'step'"),
+        ({"cell": GRUCell(5, 4)}, "as many"),
+    ],
+)
+def test_a_mirror_that_does_not_fit_is_refused(change, match):
+    settings = {"mirror_signs": (1.0, -1.0, 1.0), "mirror_actions": (-1,), **change}
+    with pytest.raises(ValueError, match=match):
+        RecurrentPolicy(3, spaces.Box(-1.0, 1.0, (1,), np.float32), **settings)
+
+
+@pytest.mark.parametrize("kind", SIDES)
+def test_a_policy_with_two_sides_acts_the_same_outside_torch(kind, tmp_path):
+    torch.manual_seed(0)
+    space, actions, _ = SIDES[kind]
+    mirror = {"mirror_signs": (1.0, -1.0, -1.0), "mirror_actions": actions}
+    policy = RecurrentPolicy(3, space, hidden=8, previous_action=True, **mirror)
+    nn.init.orthogonal_(policy.head.linear.linear.weight)
+    runner = NumpyRunner(export_numpy(PolicyStep(policy), tmp_path))
+    state, first = policy.initial_state(1), torch.zeros(1, dtype=torch.bool)
+    for x in torch.randn(20, 3):
+        state = policy.act(x[None], state, first, explore=False)
+        np.testing.assert_allclose(np.ravel(runner(x.numpy())), np.ravel(policy.to_env(state)), atol=1e-5)
