@@ -27,40 +27,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 import tyro
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agents.evaluation import evaluate
-from agents.q_network import Trace
+from agents.ppo_tasks import CONTROLS, SETTINGS, make_agent, make_task
 from agents.recurrent_ppo import RecurrentPPO
 from agents.runs import write_atomically
 from rnn.models import CELLS
-from sim.wrappers import HideVelocity
 
-SETTINGS: dict[str, dict[str, Any]] = {
-    "CartPole-v1": {"previous_action": True, "discount": 0.995, "spread_decay": 0.99},
-    "Pendulum-v1": {
-        "horizon": 64,
-        "minibatch": 2,  # with 4, one seed in ten stayed behind at -313
-        "discount": 0.95,  # 0.9 learns twice as fast and then stays near -230
-        "log_std": -0.5,
-        "previous_action": True,
-    },
-    "MountainCarContinuous-v0": {
-        "horizon": 256,
-        "sequence_length": 64,
-        "minibatch": 4,
-        "noise": "state",
-        "noise_steps": 32,
-        "log_std": 0.0,
-    },
-}
 PLAIN, OURS_ZOO, PEER_ZOO = "SB3 PPO, 64-64 tanh", "ours, zoo settings", "sb3-contrib RecurrentPPO, zoo settings"
-CONTROLS = ("memoryless", "traces", "full")
-WORLDS = {"CartPole-v1": 32, "Pendulum-v1": 16, "MountainCarContinuous-v0": 8}
 
 
 @dataclass
@@ -81,25 +58,9 @@ class Args:
     """Where the tables go."""
 
 
-def make(task: str, worlds: int, *, hide: bool = True) -> SyncVectorEnv:
-    """Worlds of a task, velocities hidden."""
-
-    def one() -> Any:
-        env = gymnasium.make(task)
-        return HideVelocity(env) if hide else env
-
-    return SyncVectorEnv([one] * worlds, autoreset_mode=AutoresetMode.SAME_STEP)
-
-
 def run(task: str, cell: str, seed: int, args: Args, **changes: Any) -> dict[str, Any]:
     """Train once; the course of training returns, the final greedy policy, and CPU-seconds."""
-    hide = cell != "full"
-    traces = lambda inputs: Trace(inputs, 64)
-    kinds: dict[str, Any] = {"memoryless": {"cell": "frame"}, "traces": {"cell": traces}, "full": {"cell": "frame"}}
-    settings = {"cell": cell, **SETTINGS[task], **kinds.get(cell, {}), **changes}
-    if cell in ("memoryless", "full"):
-        settings["previous_action"] = False
-    agent = RecurrentPPO(make(task, WORLDS[task], hide=hide), seed=seed, **settings)
+    agent = make_agent(task, cell, seed=seed, **changes)
     course: list[tuple[int, float]] = []
 
     def note(local: dict[str, Any], _: Any) -> bool:
@@ -111,7 +72,7 @@ def run(task: str, cell: str, seed: int, args: Args, **changes: Any) -> dict[str
     began = time.process_time()
     agent.learn(args.steps, callback=note)
     cpu = time.process_time() - began
-    returns = evaluate(agent, make(task, args.episodes, hide=hide), args.episodes, seed=10_000 + seed)
+    returns = evaluate(agent, make_task(task, args.episodes, hide=cell != "full"), args.episodes, seed=10_000 + seed)
     return {
         "task": task,
         "cell": cell,
@@ -141,18 +102,18 @@ def learners() -> dict[str, tuple[Callable[[], Any], str]]:
     plain = {"n_steps": 32, "n_epochs": 10, "batch_size": 256, "policy_kwargs": {"net_arch": [64, 64]}, **rates}
     zoo = {"horizon": 32, "minibatch": 8, "epochs": 20, "discount": 0.98, "gae_lambda": 0.8, "shared": False}
     found: dict[str, tuple[Callable[[], Any], str]] = {
-        PLAIN: (lambda: PPO("MlpPolicy", SB3VecEnv(make(task, 32)), **plain), "train"),
-        "ours, memoryless 64-64": (lambda: RecurrentPPO(make(task, 32), cell="frame"), "update"),
-        "ours, gru 64": (lambda: RecurrentPPO(make(task, 32), cell="gru"), "update"),
-        "ours, lstm 64": (lambda: RecurrentPPO(make(task, 32), cell="lstm"), "update"),
-        OURS_ZOO: (lambda: RecurrentPPO(make(task, 8), cell="lstm", reward_scale=1.0, **zoo), "update"),
+        PLAIN: (lambda: PPO("MlpPolicy", SB3VecEnv(make_task(task, 32)), **plain), "train"),
+        "ours, memoryless 64-64": (lambda: RecurrentPPO(make_task(task, 32), cell="frame"), "update"),
+        "ours, gru 64": (lambda: RecurrentPPO(make_task(task, 32), cell="gru"), "update"),
+        "ours, lstm 64": (lambda: RecurrentPPO(make_task(task, 32), cell="lstm"), "update"),
+        OURS_ZOO: (lambda: RecurrentPPO(make_task(task, 8), cell="lstm", reward_scale=1.0, **zoo), "update"),
     }
     if importlib.util.find_spec("sb3_contrib"):
         from sb3_contrib import RecurrentPPO as Peer
 
         net = {"lstm_hidden_size": 64, "net_arch": [64], "enable_critic_lstm": True}
         same = {"n_steps": 32, "n_epochs": 20, "batch_size": 256, "gamma": 0.98, "gae_lambda": 0.8, **rates}
-        worlds = lambda: SB3VecEnv(make(task, 8))
+        worlds = lambda: SB3VecEnv(make_task(task, 8))
         found[PEER_ZOO] = (lambda: Peer("MlpLstmPolicy", worlds(), policy_kwargs=net, **same), "train")
     return found
 

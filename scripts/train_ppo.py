@@ -1,11 +1,14 @@
 """Can a policy with memory do without velocities?
 
     python -m scripts.train_ppo --env CartPole-v1 --cell gru --out runs/ppo_cartpole
-    python -m scripts.train_ppo --env Pendulum-v1 --horizon 64 --minibatch 4 --worlds 16 --discount 0.95 --steps 100000
+    python -m scripts.train_ppo --env Pendulum-v1 --cell lstm --out runs/ppo_pendulum
+    python -m scripts.train_ppo --env CartPole-v1 --cell memoryless --out runs/ppo_memoryless
 
-Trains recurrent PPO with velocities hidden, half a minute of CPU for 100,000 steps of CartPole, and judges the final
-greedy policy on 50 fresh episodes. `metrics.csv` holds the course; `checkpoints/` the exact state, from which
-`--resume` goes on. CartPole should end at 500 of 500; with `--cell frame`, which remembers nothing, near 50.
+Trains recurrent PPO with velocities hidden, half a minute of CPU for 100,000 steps, and judges the final greedy policy
+on 50 fresh episodes. `metrics.csv` and `learning.png` hold the course; `checkpoints/` the exact state, from which
+`--resume` goes on. What is left open takes the task's own settings (`agents.ppo_tasks`: CartPole-v1, Pendulum-v1,
+MountainCarContinuous-v0), for other tasks the defaults of `agents.recurrent_ppo`. CartPole should end at 500 of 500;
+with `--cell memoryless` near 50. Other controls: "traces" (exponential averages) and "full" (velocities shown).
 """
 
 from __future__ import annotations
@@ -15,22 +18,22 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import csv
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import gymnasium
 import numpy as np
 import torch
 import tyro
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
+import yaml
 
 from agents.evaluation import evaluate
+from agents.ppo_tasks import make_agent, make_task
 from agents.recurrent_ppo import RecurrentPPO
 from agents.runs import Run
-from sim.wrappers import HideVelocity
 
 
 @dataclass
@@ -40,27 +43,29 @@ class Args:
     hide: bool = True
     """Hide velocities."""
     cell: str = "gru"
-    """A cell of `rnn.models`; "frame" is the memoryless control, "linear" keeps exponential traces."""
+    """A cell of `rnn.models`, or a control: "memoryless", "traces", "full"."""
     hidden: int = 64
     """Units."""
     steps: int = 100_000
     """Environment steps."""
-    worlds: int = 32
+    worlds: int | None = None
     """Worlds side by side."""
-    horizon: int = 32
+    horizon: int | None = None
     """Steps per world between updates."""
-    sequence_length: int = 0
+    sequence_length: int | None = None
     """Steps through which gradients flow; 0 for the horizon."""
-    burn_in: int = 0
+    burn_in: int | None = None
     """Steps over which states are run again before each epoch."""
-    minibatch: int = 8
+    minibatch: int | None = None
     """Sequences per gradient step."""
-    discount: float = 0.995
+    learning_rate: float | None = None
+    """Adam's step at the start; it falls to nothing."""
+    discount: float | None = None
     """gamma."""
-    reward_scale: float = 0.05
+    reward_scale: float | None = None
     """Factor of rewards inside the learner."""
-    noise: str = "step"
-    """Exploration of continuous actions: "step" or "state"."""
+    noise: Literal["step", "state"] | None = None
+    """Exploration of continuous actions."""
     episodes: int = 50
     """Fresh episodes at the end."""
     resume: bool = False
@@ -71,32 +76,24 @@ class Args:
     """Run folder."""
 
 
-def make(args: Args, worlds: int) -> SyncVectorEnv:
-    """Worlds, velocities hidden if asked."""
-
-    def one() -> Any:
-        env = gymnasium.make(args.env)
-        return HideVelocity(env) if args.hide else env
-
-    return SyncVectorEnv([one] * worlds, autoreset_mode=AutoresetMode.SAME_STEP)
+CHANGES = "horizon sequence_length burn_in minibatch learning_rate discount reward_scale noise".split()
 
 
 def main(args: Args) -> float:
     torch.set_num_threads(1)
     folder = args.out / "checkpoints"
+    args = stored(args) if args.resume else args
+    changes = {name: getattr(args, name) for name in CHANGES if getattr(args, name) is not None}
     with Run(args.out, args) as run:
+        agent = make_agent(
+            args.env, args.cell, worlds=args.worlds, hide=args.hide, seed=args.seed, hidden=args.hidden, **changes
+        )
         if args.resume:
-            agent = RecurrentPPO.load(folder, make(args, args.worlds))
-        else:
-            names = "cell hidden horizon sequence_length burn_in minibatch discount reward_scale noise".split()
-            settings = {name: getattr(args, name) for name in names}
-            agent = RecurrentPPO(
-                make(args, args.worlds), seed=args.seed, previous_action=True, spread_decay=0.99, **settings
-            )
+            agent = RecurrentPPO.load(folder, agent.env)
         began = time.process_time()
 
         def note(local: Any, _: Any) -> bool:
-            if agent.ep_info_buffer and agent._steps % max(1, args.steps // args.worlds // 50) == 0:
+            if agent.ep_info_buffer and agent._steps % max(1, args.steps // agent.n_envs // 50) == 0:
                 score = float(np.mean([e["r"] for e in agent.ep_info_buffer]))
                 cpu = round(time.process_time() - began, 1)
                 run.log(steps=agent.num_timesteps, score=round(score, 2), cpu_seconds=cpu)
@@ -106,10 +103,42 @@ def main(args: Args) -> float:
             agent.resume(note, checkpoint=folder)
         else:
             agent.learn(args.steps, callback=note, checkpoint=folder)
-        returns = evaluate(agent, make(args, args.episodes), args.episodes, seed=10_000 + args.seed)
+        draw(args)
+        hide = args.hide and args.cell != "full"
+        returns = evaluate(agent, make_task(args.env, args.episodes, hide=hide), args.episodes, seed=10_000 + args.seed)
         run.save_json("metrics.json", {"final": returns.mean(), "std": returns.std(), "worst": returns.min()})
         print(f"{returns.mean():.1f} +- {returns.std():.1f} over {args.episodes} fresh episodes")
     return float(returns.mean())
+
+
+def stored(args: Args) -> Args:
+    """The settings that the run in the folder was started with, so that it goes on as it began.
+
+    Raises:
+        ValueError: there is no run in the folder.
+    """
+    path = args.out / "config.yaml"
+    if not path.is_file():
+        raise ValueError(f"no run to go on with in {args.out}; start one without --resume, or give its folder by --out")
+    before = {name: value for name, value in yaml.safe_load(path.read_text()).items() if name in Args.__annotations__}
+    return replace(Args(**before), resume=True, out=args.out, episodes=args.episodes)
+
+
+def draw(args: Args) -> None:
+    """The course of learning, as written to `metrics.csv`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    path = args.out / "metrics.csv"
+    if not path.is_file():  # no episode has ended
+        return
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    figure = Figure(figsize=(6, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([float(row["steps"]) for row in rows], [float(row["score"]) for row in rows], lw=1)
+    axes.set(xlabel="environment steps", ylabel="return, last 100 episodes", title=f"{args.env}, {args.cell}")
+    FigureCanvasAgg(figure).print_png(args.out / "learning.png")
 
 
 if __name__ == "__main__":
