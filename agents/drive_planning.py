@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.drive_world import SUBMERGED, DriveWorlds, RandomDrives, path, scatter
+from agents.drive_world import BODY, READINGS, SUBMERGED, DriveWorlds, RandomDrives, path, scatter
 from agents.planning import Planner
 from agents.promises import Promises, displacement
 from rnn.dynamics import DynamicsState, RecurrentDynamics, spread
@@ -220,10 +220,15 @@ class ModelPilot(_Pilot):
         wary: remember how far the animal got with each action and how far it should have, and expect like errors of
             like actions (`agents.promises`).
         planner: settings of `agents.planning.Planner`.
+
+    Raises:
+        BodyMismatch: the model is of something else.
     """
 
     def __init__(self, model: RecurrentDynamics, *, wary: bool = True, **settings: Any):
         super().__init__(**settings)
+        if isinstance(model, RecurrentDynamics):
+            model.check(BODY, len(READINGS), 2)
         self.model, self.wary = model, wary
         self.state: DynamicsState | None = None
         self.promises = Promises()

@@ -18,6 +18,7 @@ from sim.salamander import Salamander
 from sim.salamander_tasks import GRAVITY
 
 __all__ = [
+    "BODY",
     "CLEARANCE",
     "READINGS",
     "SUBMERGED",
@@ -36,6 +37,8 @@ STATIONS = (0, 4, 8)
 """Axial links under which the ground is felt: head, pelvis, end of the tail."""
 REACH = 0.15
 """Height up to which it is, BL: some four times the height at which the belly drags (0.04 BL)."""
+BODY = "newt under drives"
+"""What a model of it is of (`rnn.dynamics.Body`)."""
 READINGS = (
     *(f"joint_angle.{name}" for name in JOINT_NAMES),
     *(f"up.{axis}" for axis in "xyz"),

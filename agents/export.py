@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn.utils import parametrize
 
+from agents.double_forms import DOUBLE_FORMS
 from agents.policies import RecurrentPolicy
 from agents.runs import write_atomically
 from agents.spaces import leaves, rebuild
 from rnn.cell import Cell
 
-__all__ = ["CellStep", "PolicyStep", "export_numpy", "export_onnx", "step_inputs"]
+__all__ = ["CellStep", "DoubleStep", "PolicyStep", "Step", "export_numpy", "export_onnx", "step_inputs"]
 
 
 class CellStep(nn.Module):
@@ -66,23 +69,48 @@ class PolicyStep(nn.Module):
             coded = choice.clamp(-1, 1)  # once for action and code: the ONNX of two equal clamps does not load
             action = policy.head.middle + policy.head.reach * coded
         else:
-            coded = policy.head.code(choice)
+            coded = policy.head.code(choice).to(obs.dtype)
             action = choice + (int(space.start) if isinstance(space, spaces.Discrete) else 0)
         code = [coded] if policy.previous_action else []
         return (action, *leaves(after), *code)
 
 
-def step_inputs(step: CellStep | PolicyStep) -> tuple[Tensor, ...]:
+class DoubleStep(nn.Module):
+    """A copy of a step in double precision inside: its state is double, its input and output stay single.
+
+    For steps that pile up or amplify rounding (a cell whose activity grows, oscillators of neurons), which two programs
+    in single precision do not follow to the same digits.
+    """
+
+    def __init__(self, step: CellStep | PolicyStep):
+        super().__init__()
+        self.step = copy.deepcopy(step).double()
+        self.inputs, self.names = step.inputs, step.names
+
+    def fresh(self) -> list[Tensor]:
+        """The state of a fresh episode."""
+        return self.step.fresh()
+
+    def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        y, *after = self.step(x.double(), *state)
+        return (y.float() if y.is_floating_point() else y, *after)
+
+
+Step = CellStep | PolicyStep | DoubleStep
+
+
+def step_inputs(step: Step) -> tuple[Tensor, ...]:
     """Zeros of the shape of an input, and a fresh state, in the precision of the step."""
     like = next(step.parameters(), torch.zeros(()))
-    return (like.new_zeros(1, step.inputs), *step.fresh())
+    x = like.new_zeros(1, step.inputs)
+    return (x.float() if isinstance(step, DoubleStep) else x, *step.fresh())
 
 
-def export_onnx(step: CellStep | PolicyStep, path: str | os.PathLike[str]) -> Path:
-    """Write a step as ONNX, inputs `x, state0 ...`, outputs `y, next_state0 ...`, one row.
+def export_onnx(step: Step, path: str | os.PathLike[str]) -> Path:
+    """Write a step as ONNX, inputs `x, state0 ...`, outputs `y, next_state0 ...`, one row, in the step's precision.
 
-    In the precision of the step: oscillators of neurons amplify what another order of operations rounds, and follow
-    torch over hundreds of steps only as `step.double()`.
+    What does not depend on inputs is computed by torch beforehand: other programs round a table of wavelengths or a
+    decay per step in another way, and an oscillator adds that up over hundreds of steps.
 
     Raises:
         ImportError: onnx and onnxscript are not installed.
@@ -94,10 +122,14 @@ def export_onnx(step: CellStep | PolicyStep, path: str | os.PathLike[str]) -> Pa
         raise ImportError("ONNX needs onnx and onnxscript: pip install 'salamander-lab[export]'") from error
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    constrained = any(parametrize.is_parametrized(module) for module in step.modules())
-    with torch.no_grad():
+    double = any(part.dtype == torch.float64 for part in step_inputs(step))
+    graph = _folded(step, DOUBLE_FORMS if double else None)
+    if double:
+        _keep_digits(graph)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's exporter about its own parts
         torch.onnx.export(
-            _folded(step) if constrained else step.eval(),
+            graph,
             step_inputs(step),
             str(file),
             input_names=["x", *step.names],
@@ -109,7 +141,7 @@ def export_onnx(step: CellStep | PolicyStep, path: str | os.PathLike[str]) -> Pa
     return file
 
 
-def export_numpy(step: CellStep | PolicyStep, folder: str | os.PathLike[str]) -> Path:
+def export_numpy(step: Step, folder: str | os.PathLike[str]) -> Path:
     """Write a step for `agents.numpy_runner`: the operations of one row in order, and the arrays they use.
 
     Raises:
@@ -117,31 +149,22 @@ def export_numpy(step: CellStep | PolicyStep, folder: str | os.PathLike[str]) ->
     """
     from agents.numpy_runner import OPERATIONS
 
-    step = step.eval()
-    with torch.no_grad():
-        graph = make_fx(step)(*step_inputs(step))
-    graph.graph.eliminate_dead_code()
+    graph = _folded(step)
     arrays: dict[str, np.ndarray] = {}
-    known: dict[str, Any] = {}  # what does not depend on inputs is computed now
     lines: list[dict[str, Any]] = []
+    inputs: list[str] = []
     for node in graph.graph.nodes:
-        if node.op == "get_attr":
-            known[node.name] = getattr(graph, node.target).detach()
+        if node.op == "placeholder":
+            inputs.append(node.name)
+        elif node.op == "get_attr":
+            arrays[node.name] = getattr(graph, node.target).detach().numpy()
         elif node.op == "call_function":
-            if all(parent.name in known for parent in node.all_input_nodes):
-                known[node.name] = node.target(*_known(node.args, known), **_known(node.kwargs, known))
-                continue
             name = str(node.target)
             if name not in OPERATIONS:
                 raise ValueError(f"the numpy runner does not know {name}; add it to agents.numpy_runner.OPERATIONS")
             lines.append({"out": node.name, "op": name, "args": _plain(node.args), "kwargs": _plain(node.kwargs)})
         elif node.op == "output":
             outputs = _plain(node.args[0])
-    read = json.dumps([lines, outputs])
-    for name, value in known.items():
-        if f'{{"node": "{name}"}}' in read:
-            arrays[name] = value.numpy()
-    inputs = [node.name for node in graph.graph.nodes if node.op == "placeholder"]
     for k, part in enumerate(step.fresh()):
         arrays[f"fresh.{k}"] = part.numpy()
     out = Path(folder)
@@ -152,9 +175,10 @@ def export_numpy(step: CellStep | PolicyStep, folder: str | os.PathLike[str]) ->
     return out
 
 
-def _folded(step: CellStep | PolicyStep) -> nn.Module:
-    """The step's operations with what does not depend on inputs (a constrained weight) computed beforehand."""
-    graph = make_fx(step.eval())(*step_inputs(step))
+@torch.no_grad()
+def _folded(step: Step, decompositions: Mapping[Any, Callable[..., Tensor]] | None = None) -> fx.GraphModule:
+    """The step's operations, with what does not depend on inputs (a constrained weight) computed beforehand."""
+    graph = make_fx(step.eval(), decomposition_table=decompositions)(*step_inputs(step))
     known: dict[str, Any] = {}
     for node in list(graph.graph.nodes):
         if node.op == "get_attr":
@@ -163,14 +187,32 @@ def _folded(step: CellStep | PolicyStep) -> nn.Module:
             value = node.target(*_known(node.args, known), **_known(node.kwargs, known))
             known[node.name] = value
             if isinstance(value, Tensor):
-                graph.register_buffer(f"folded_{node.name}", value.contiguous())
-                with graph.graph.inserting_before(node):
-                    constant = graph.graph.get_attr(f"folded_{node.name}")
+                constant = _constant(graph, node, f"folded_{node.name}", value.contiguous())
                 known[constant.name] = value
                 node.replace_all_uses_with(constant)
     graph.graph.eliminate_dead_code()
     graph.recompile()
     return graph
+
+
+def _keep_digits(graph: fx.GraphModule) -> None:
+    """Numbers in operations become tensors in double precision: torch's exporter writes numbers in single precision."""
+    for node in list(graph.graph.nodes):
+        packet = getattr(node.target, "overloadpacket", None)
+        if packet is None or not hasattr(packet, "Tensor"):
+            continue
+        for place, value in enumerate(node.args):
+            if isinstance(value, float):
+                name = f"number_{node.name}_{place}"
+                node.update_arg(place, _constant(graph, node, name, torch.tensor(value, dtype=torch.float64)))
+                node.target = packet.Tensor
+    graph.recompile()
+
+
+def _constant(graph: fx.GraphModule, before: fx.Node, name: str, value: Tensor) -> fx.Node:
+    graph.register_buffer(name, value)
+    with graph.graph.inserting_before(before):
+        return graph.graph.get_attr(name)
 
 
 def _known(value: Any, known: dict[str, Any]) -> Any:

@@ -14,11 +14,35 @@ from rnn.cell import Cell, map_state
 from rnn.models import make_cell
 from rnn.sequence import run_sequence
 
-__all__ = ["BodyMismatch", "DynamicsState", "RecurrentDynamics", "Standardiser", "horizon", "open_loop_error"]
+__all__ = ["Body", "BodyMismatch", "DynamicsState", "RecurrentDynamics", "Standardiser", "horizon", "open_loop_error"]
 
 
 class BodyMismatch(ValueError):
     """A model was asked about a body or world that it was not trained on."""
+
+
+class Body(NamedTuple):
+    """What a model is of: an environment's id or a body's name ("" for any), readings D and actions A.
+
+    >>> print(Body("CartPole-v1", 4, 1))
+    'CartPole-v1' (4 readings, 1 action)
+    """
+
+    name: str
+    readings: int
+    actions: int
+
+    def __str__(self) -> str:
+        return f"{self.name!r} ({self.readings} readings, {self.actions} action{'s' * (self.actions != 1)})"
+
+    def check(self, asked: Body) -> None:
+        """Refuse another one.
+
+        Raises:
+            BodyMismatch: names or sizes differ.
+        """
+        if self[1:] != asked[1:] or (self.name and asked.name and self.name != asked.name):
+            raise BodyMismatch(f"the model was trained on {self}, asked about {asked}; fit a model of that one first")
 
 
 class Standardiser(nn.Module):
@@ -125,14 +149,13 @@ class RecurrentDynamics(nn.Module):
             self.low.copy_(obs.flatten(0, 1).amin(0))
             self.high.copy_(obs.flatten(0, 1).amax(0))
 
-    def check(self, body: str) -> None:
+    def check(self, body: str, readings: int, actions: int) -> None:
         """Refuse another body than the one of the training.
 
         Raises:
-            BodyMismatch: the names differ.
+            BodyMismatch: names or sizes differ.
         """
-        if self.body and body != self.body:
-            raise BodyMismatch(f"the model was trained on {self.body!r}, asked about {body!r}; fit a model of it first")
+        Body(self.body, self.obs_size, self.action_size).check(Body(body, readings, actions))
 
     def begin(self, obs: Tensor) -> DynamicsState:
         """The state of a fresh episode at observations [B, D]."""
@@ -142,6 +165,8 @@ class RecurrentDynamics(nn.Module):
 
     def step(self, state: DynamicsState, action: Tensor) -> tuple[DynamicsState, Tensor]:
         """The next observation [B, D] after an action [B, A]."""
+        if action.shape[-1] != self.action_size:
+            raise BodyMismatch(f"the model knows {self.action_size} actions, received {action.shape[-1]}")
         x = torch.cat([self.obs_scale(state.obs), self.action_scale(action)], -1)
         y, inner = self.cell(x, state.cell)
         obs = state.obs + self.change_scale.back(self.readout(torch.cat([y, x], -1)))

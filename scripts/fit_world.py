@@ -37,9 +37,9 @@ from agents.tasks import TASKS as KNOWN
 from agents.tasks import TrueModel
 from rnn.adaptive import AdaptiveDynamics
 from rnn.arx import Polynomial, fitted_per_episode, least_squares
-from rnn.checkpoint import save_checkpoint
 from rnn.dynamics import RecurrentDynamics, fit, horizon, open_loop_error
 from rnn.ensemble import Ensemble
+from rnn.stored_dynamics import save_dynamics
 from sim.oscillator_tasks import Forced
 from sim.oscillators import damped_hold
 
@@ -209,8 +209,8 @@ def of_recurrent(
     one_step = n - sum(stages.values())
     settings = {"section": task["section"], "batch": task["batch"], "learning_rate": 5e-3, "seed": args.seed}
     fit(model, obs, actions, warmup=W, one_step=one_step, stages=stages, **settings)
-    about = {"kind": "dynamics", **shape, "layers": list(args.layers)}
-    save_checkpoint(args.out / "checkpoints" / "model.safetensors", model.state_dict(), about)
+    about = {name: shape[name] for name in ("cell", "hidden", "bounded")}
+    save_dynamics(args.out / "checkpoints" / "model.safetensors", model, layers=list(args.layers), **about)
     with torch.no_grad():
         return model.simulate(held[:W], pushes)
 

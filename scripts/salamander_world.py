@@ -32,12 +32,12 @@ import tyro
 from torch import Tensor
 
 from agents.drive_planning import Journey, ModelPilot, SimulatorPilot, by_bearing, by_medium, by_whim, practise, travel
-from agents.drive_world import READINGS, SUBMERGED, SWITCHES, DriveWorlds, log, mirrored, path
+from agents.drive_world import BODY, READINGS, SUBMERGED, SWITCHES, DriveWorlds, log, mirrored, path
 from agents.runs import Run
 from rnn.arx import least_squares
-from rnn.checkpoint import load_checkpoint, save_checkpoint
 from rnn.dynamics import RecurrentDynamics, fit
 from rnn.scheduled import ScheduledDynamics
+from rnn.stored_dynamics import load_dynamics, save_dynamics
 from sim.arena import get_world
 
 WORLDS = ("pool", "land", "shore")
@@ -95,7 +95,7 @@ def main(args: Args, report: Callable[[dict[str, Any]], None] = lambda found: No
             write(args.out / "prediction.csv", found["prediction"])
             print(*found["prediction"], {k: found[k] for k in ("transitions", "fit_cpu_seconds")}, sep="\n", flush=True)
         else:
-            model.load_state_dict(load_checkpoint(args.model)[0])
+            load_dynamics(args.model, model, readings=READINGS, cell=args.cell, hidden=args.hidden)
         ways: dict[str, dict[str, Journey]] = {world: {} for world in WORLDS}
         rules = [(name, world) for world, names in RULES.items() for name in names[: args.rules]]
         ceiling = [("simulator", world) for world in WORLDS] if args.ceiling else []
@@ -121,15 +121,15 @@ def learn(args: Args, model: ScheduledDynamics) -> dict[str, Any]:
     began, n = time.process_time(), args.gradient_steps
     fit(model, *data, warmup=WARMUP, one_step=args.one_step, stages={10: n // 2, AHEAD: n - n // 2}, seed=args.seed)
     spent = round(time.process_time() - began, 1)
-    about = {"kind": "dynamics", "cell": args.cell, "hidden": args.hidden, "body": model.body}
-    save_checkpoint(args.out / "checkpoints" / "model.safetensors", model.state_dict(), about)
+    about = {"readings": READINGS, "cell": args.cell, "hidden": args.hidden}
+    save_dynamics(args.out / "checkpoints" / "model.safetensors", model, **about)
     prediction = predict({f"scheduled, {args.cell}": model}, data, held)
     return {"transitions": transitions, "fit_cpu_seconds": spent, "prediction": prediction}
 
 
 def build(args: Args) -> ScheduledDynamics:
     """The model, with nothing learned yet."""
-    settings: dict[str, Any] = {"cell": args.cell, "hidden": args.hidden, "body": "newt under drives"}
+    settings: dict[str, Any] = {"cell": args.cell, "hidden": args.hidden, "body": BODY}
     settings |= {"knots": (3, 0), "switches": SWITCHES, "context": SUBMERGED}
     increments = range(len(READINGS) - 3, len(READINGS))
     return ScheduledDynamics(len(READINGS), 2, lags=2, sums=increments, pace=0.03, **settings)

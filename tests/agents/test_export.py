@@ -1,6 +1,5 @@
 """Exported steps against torch over 200 steps: numpy alone for every cell, ONNX where it is installed."""
 
-import copy
 import importlib.util
 
 import gymnasium
@@ -10,7 +9,9 @@ import torch
 from gymnasium import spaces
 
 from agents.cpg_policy import CpgActor
-from agents.export import CellStep, PolicyStep, export_numpy, export_onnx, step_inputs
+from agents.double_forms import elu, gelu
+from agents.export import CellStep, DoubleStep, PolicyStep, export_numpy, export_onnx, step_inputs
+from agents.export_check import export_checked, probes, run_onnx
 from agents.numpy_runner import NumpyRunner
 from agents.policies import RecurrentPolicy
 from rnn.cpg import LeakyCell, PhaseCell, RateCell, drive_input
@@ -18,6 +19,7 @@ from rnn.models import CELLS, make_cell
 from rnn.stack import Stack
 
 MISSING = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
+needs_onnx = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
 NAMES = [name for name, (module, *_) in CELLS.items() if importlib.util.find_spec(module)]
 
 
@@ -56,18 +58,63 @@ def inputs(step, steps=200):
     return 0.5 * torch.randn(steps, step.inputs, generator=torch.Generator().manual_seed(1))
 
 
+def written(step, precision):
+    return step if precision == "single" else DoubleStep(step)
+
+
 @pytest.mark.parametrize("name", [*NAMES, *GENERATORS, "stack"])
-def test_the_numpy_runner_follows_torch_over_200_steps_for_every_cell(name, tmp_path):
+def test_every_cell_written_for_numpy_follows_torch_over_200_steps(name, tmp_path):
     step = CellStep(build(name).eval())
     xs = inputs(step)
-    runner = NumpyRunner(export_numpy(step, tmp_path))
-    ours, theirs = np.array([runner(x.numpy()) for x in xs]), torch_course(step, xs)
-    # Two runs in single precision, each as far from double precision as torch is, may differ by a few times as much.
-    rounding = np.abs(theirs - torch_course(copy.deepcopy(step).double(), xs.double())).max()
-    assert rounding < 1e-4
-    np.testing.assert_allclose(ours, theirs, atol=max(1e-5, 4 * rounding), rtol=1e-5)
+    found = export_checked(step, tmp_path, "numpy", xs=xs)
+    runner = NumpyRunner(tmp_path)
+    ours, theirs = np.array([runner(x.numpy()) for x in xs]), torch_course(written(step, found.precision), xs)
+    assert found.holds and np.abs(ours - theirs).max() == pytest.approx(found.difference) and found.difference <= 1e-5
     runner.reset()
     np.testing.assert_array_equal(runner(xs[0].numpy()), ours[0])
+
+
+def test_a_cell_that_misses_in_single_precision_is_written_in_double(tmp_path):
+    """Its activity grows to 30, where numbers in single precision are 2e-6 apart, and no step forgets an error."""
+    torch.manual_seed(0)
+    step = CellStep(make_cell("orthogonal", 3, 64))
+    check = lambda precision: export_checked(step, tmp_path, "numpy", xs=inputs(step), precision=precision)
+    single, double = check("single"), check("double")
+    assert not single.holds and single.difference > 1e-5
+    assert double.holds and check("auto") == double
+    runner = NumpyRunner(tmp_path)
+    assert {part.dtype for part in runner.state} == {np.dtype("float64")}
+    assert runner(inputs(step)[0].numpy()).dtype == np.float32
+    assert step.cell.weight_ih.dtype == torch.float32  # what was given is as it was
+
+
+def test_an_export_of_what_is_not_a_number_holds_in_no_precision(tmp_path):
+    step = CellStep(build("gru"))
+    torch.nn.init.constant_(step.cell.weight_ih, np.nan)
+    found = export_checked(step, tmp_path, "numpy")
+    assert not found.holds and np.isnan(found.difference)
+
+
+@pytest.mark.parametrize("wrong", [{"form": "onxn"}, {"form": "numpy", "precision": "half"}])
+def test_unknown_forms_and_precisions_are_refused(wrong, tmp_path):
+    with pytest.raises(ValueError, match="received '(onxn|half)'"):
+        export_checked(CellStep(build("gru")), tmp_path, **wrong)
+
+
+def test_policies_are_compared_on_observations_like_those_they_have_seen():
+    policy = RecurrentPolicy(2, spaces.Discrete(2), hidden=4)
+    policy.scale.update(torch.tensor([5.0, -1.0]) + torch.randn(1000, 2) * torch.tensor([0.1, 30.0]))
+    xs = probes(PolicyStep(policy), 1000)
+    torch.testing.assert_close(xs.mean(0), policy.scale.mean, atol=3.0, rtol=0.1)
+    torch.testing.assert_close(xs.std(0), policy.scale.var.sqrt(), atol=0.0, rtol=0.1)
+
+
+def test_functions_of_their_own_for_double_precision_are_torchs_to_the_last_digits():
+    x = torch.linspace(-40, 40, 100_001, dtype=torch.float64)
+    assert (gelu(x) - torch.nn.functional.gelu(x)).abs().max() < 1e-14
+    assert (elu(x, 0.7) - torch.nn.functional.elu(x, 0.7)).abs().max() < 1e-15
+    with pytest.raises(ValueError, match="exact GELU"):
+        gelu(x, "tanh")
 
 
 @pytest.mark.parametrize(
@@ -79,6 +126,8 @@ def test_an_exported_policy_takes_the_actions_of_the_policy(space, tmp_path):
     policy = RecurrentPolicy(4, space, hidden=8, previous_action=True)
     torch.nn.init.normal_(policy.head.linear.weight)
     policy.scale.update(torch.randn(100, 4))
+    double = DoubleStep(PolicyStep(policy))
+    assert {part.dtype for part in double(*step_inputs(double))[1:]} == {torch.float64}
     runner = NumpyRunner(export_numpy(PolicyStep(policy), tmp_path))
     state, first = policy.initial_state(1), torch.ones(1, dtype=torch.bool)
     for x in torch.randn(50, 4):
@@ -88,22 +137,14 @@ def test_an_exported_policy_takes_the_actions_of_the_policy(space, tmp_path):
         assert np.allclose(ours.reshape(np.shape(policy.to_env(state)[0])), policy.to_env(state)[0], atol=1e-5)
 
 
-@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
-@pytest.mark.filterwarnings("ignore")
+@needs_onnx
 def test_onnx_of_a_continuous_policy_that_hears_its_last_action_loads_and_follows_torch(tmp_path):
-    import onnxruntime
-
     torch.manual_seed(0)
     policy = RecurrentPolicy(4, spaces.Box(-2, 2, (2,)), hidden=8, previous_action=True)
     torch.nn.init.normal_(policy.head.linear.weight)
-    step = PolicyStep(policy)
-    session = onnxruntime.InferenceSession(str(export_onnx(step, tmp_path / "policy.onnx")))
-    names, state = [i.name for i in session.get_inputs()], [part.numpy() for part in step_inputs(step)[1:]]
-    xs, outputs = torch.randn(50, 4), []
-    for x in xs:
-        y, *state = session.run(None, dict(zip(names, [x[None].numpy(), *state], strict=True)))
-        outputs.append(y[0])
-    np.testing.assert_allclose(np.array(outputs), torch_course(step, xs), atol=1e-5)
+    step, xs = PolicyStep(policy), torch.randn(50, 4)
+    ours = run_onnx(export_onnx(step, tmp_path / "policy.onnx"), step, xs)
+    np.testing.assert_allclose(ours, torch_course(step, xs), atol=1e-5)
 
 
 def test_an_exported_controller_balances_a_pole_by_itself(tmp_path):
@@ -124,26 +165,26 @@ def test_an_exported_controller_balances_a_pole_by_itself(tmp_path):
         assert not terminated
 
 
-@pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
-@pytest.mark.filterwarnings("ignore")
+@needs_onnx
 @pytest.mark.parametrize("name", [*NAMES, *GENERATORS, "stack"])
-def test_onnx_follows_torch_over_200_steps_for_every_cell(name, tmp_path):
-    import onnxruntime
-
+def test_every_cell_written_as_onnx_follows_torch_over_200_steps(name, tmp_path):
     step = CellStep(build(name).eval())
-    session = onnxruntime.InferenceSession(str(export_onnx(step, tmp_path / "cell.onnx")))
     xs = inputs(step)
-    _, *fresh = step_inputs(step)
-    state, outputs = [part.numpy() for part in fresh], []
-    names = [i.name for i in session.get_inputs()]
-    for x in xs:
-        y, *state = session.run(None, dict(zip(names, [x[None].numpy(), *state], strict=True)))
-        outputs.append(y[0])
-    truth = torch_course(step, xs)
-    # As above: what rounding alone makes of 200 steps of an oscillator is no fault of the export.
-    rounding = np.abs(truth - torch_course(copy.deepcopy(step).double(), xs.double())).max()
-    assert rounding < 1e-4
-    np.testing.assert_allclose(np.array(outputs), truth, atol=max(1e-5, 4 * rounding), rtol=1e-5)
+    found = export_checked(step, tmp_path / "cell.onnx", "onnx", xs=xs)
+    step = written(step, found.precision)
+    ours = run_onnx(tmp_path / "cell.onnx", step, xs)
+    assert found.holds and np.abs(ours - torch_course(step, xs)).max() <= 1e-5
+
+
+@needs_onnx
+@pytest.mark.parametrize("name", ["transformer", "linear_attention", "leaky neurons"])
+def test_onnx_in_double_precision_keeps_the_digits_of_its_numbers(name, tmp_path):
+    """Functions that onnxruntime has in single precision only, and numbers that torch's exporter would round."""
+    step = CellStep(build(name).double().eval())
+    xs = inputs(step).double()
+    ours = run_onnx(export_onnx(step, tmp_path / "cell.onnx"), step, xs)
+    assert ours.dtype == np.float64
+    np.testing.assert_allclose(ours, torch_course(step, xs), atol=1e-10, rtol=0)
 
 
 @pytest.mark.parametrize("name", ["gru", "leaky neurons"])

@@ -128,8 +128,15 @@ def test_the_ensemble_learns_how_noisy_the_world_is():
 
 def test_a_model_refuses_another_body():
     model = RecurrentDynamics(3, 1, body="newt")
-    with pytest.raises(BodyMismatch, match="newt"):
-        model.check("eel")
+    model.check("newt", 3, 1)
+    with pytest.raises(
+        BodyMismatch, match=r"trained on 'newt' \(3 readings, 1 action\), asked about 'eel' \(3 readings"
+    ):
+        model.check("eel", 3, 1)
+    with pytest.raises(BodyMismatch, match=r"asked about 'newt' \(3 readings, 2 actions\)"):
+        model.check("newt", 3, 2)
+    with pytest.raises(BodyMismatch, match="knows 1 actions, received 2"):
+        model.step(model.begin(torch.zeros(2, 3)), torch.zeros(2, 2))
     for other in (model, Ensemble(3, 1)):
         with pytest.raises(BodyMismatch, match="3 readings"):
             other.begin(torch.zeros(2, 4))

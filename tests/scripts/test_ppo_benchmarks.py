@@ -1,10 +1,12 @@
 """Benchmarks of recurrent PPO, swimmers and exports: what they count, refuse, and do not repeat."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from agents.numpy_runner import NumpyRunner
 from benchmarks import export_parity, recurrent_ppo, swimmer
 
 
@@ -98,10 +100,14 @@ def test_swimmers_are_set_beside_the_oscillator_that_each_began_with(tmp_path):
 def test_exports_are_compared_over_time_and_a_wrong_one_is_seen(tmp_path, monkeypatch):
     args = export_parity.Args(names=["gru", "recurrent policy"], steps=30, hidden=8, onnx=False, out=tmp_path)
     rows = export_parity.main(args)
-    assert all(row["numpy"] < export_parity.BOUND and row["largest_output"] > 0.05 for row in rows)
+    assert all(row["numpy"]["holds"] and row["numpy_double"] < row["numpy_single"] < 1e-5 for row in rows)
+    assert all(row["largest_output"] > 0.05 for row in rows)
     assert [row["name"] for row in json.loads((tmp_path / "export_parity.json").read_text())["rows"]] == args.names
-    monkeypatch.setattr(export_parity.NumpyRunner, "__call__", lambda self, x: np.zeros(8))  # forgets what it should do
-    assert export_parity.parity("gru", args)["numpy"] == pytest.approx(rows[0]["largest_output"])
+    monkeypatch.setattr(NumpyRunner, "__call__", lambda self, x: np.zeros(8))  # forgets what it should do
+    with pytest.raises(ValueError, match="further than 1e-05 from torch in both precisions: gru"):
+        export_parity.main(replace(args, names=["gru"]))
+    wrong = json.loads((tmp_path / "export_parity.json").read_text())["rows"][0]
+    assert wrong["numpy_single"] == pytest.approx(rows[0]["largest_output"])
 
 
 def test_unknown_steps_are_refused_by_name(tmp_path):

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from agents.drive_planning import ModelPilot
 from agents.drive_world import READINGS
 from benchmarks import salamander_world as benchmark
+from rnn.dynamics import BodyMismatch, RecurrentDynamics
+from rnn.stored_dynamics import save_dynamics
 from scripts import salamander_world as script
 
 
@@ -76,6 +79,16 @@ def test_the_table_adds_up_over_seeds_and_pairs_what_both_planners_were_given(tm
     assert "| pool | model | 5 of 6 | 6.5 | 0.50 | 0.00 | 2 |" in text
     assert "| pool | simulator | 1 of 1 | 3.0 | 0.50 | 0.00 | 6 |" in text
     assert "simulator's: pool 4.0 and 3.0." in text and "stopped before its last journeys" in text
+
+
+def test_a_model_of_something_else_is_refused_before_an_animal_moves(tmp_path):
+    pendulum = RecurrentDynamics(3, 1, hidden=4, body="Pendulum-v1")
+    save_dynamics(tmp_path / "model.safetensors", pendulum)
+    told = r"trained on 'Pendulum-v1' \(3 readings, 1 action\), asked about 'newt under drives'"
+    with pytest.raises(BodyMismatch, match=told):
+        script.main(script.Args(model=tmp_path / "model.safetensors", out=tmp_path / "run"))
+    with pytest.raises(BodyMismatch, match=told):
+        ModelPilot(pendulum)
 
 
 @pytest.mark.slow
