@@ -4,10 +4,13 @@
     python -m scripts.fit_world --task forced --out runs/world_forced
 
 Logs episodes under random pushes, fits models, and predicts held-out episodes from a measured beginning: a recurrent
-model trained by gradients, one whose fast weights are fitted while it runs, an ensemble and polynomials (full
-observation), linear ones fitted to all data and to each episode's beginning, the equations of the task without what is
-hidden, and the last value. `horizon.csv` holds, per model, the median horizon (steps and natural periods until the
-error exceeds 0.4 deviations; `episodes_through` counts those that never do) and the error after 1, 10 and 100 steps.
+model trained by gradients, a latent state-space model, one whose fast weights are fitted while it runs, an ensemble and
+polynomials (full observation), linear ones fitted to all data and to each episode's beginning, the equations of the
+task without what is hidden, and the last value. `horizon.csv` holds, per model, the median horizon (steps and natural
+periods until the error exceeds 0.4 deviations; `episodes_through` counts those that never do), the error after 1 to 200
+steps, the error of the dominant frequency and the drift of the amplitude, the share of readings inside the 90 %
+interval where a model gives one, and how many steps a CPU-second buys in a planner's batch. `error.png` draws the
+errors.
 Minutes of CPU.
 """
 
@@ -20,60 +23,36 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import csv
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gymnasium
-import numpy as np
 import torch
 import tyro
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from torch import Tensor
 
-from agents.rollout import rollout
+from agents.foresight import (
+    POLYNOMIALS,
+    ROWS,
+    TASKS,
+    Foretold,
+    Logged,
+    log,
+    of_ensemble,
+    of_fast_weights,
+    of_latent,
+    of_linear,
+    of_polynomial,
+    of_recurrent,
+    of_simulator,
+)
 from agents.runs import Run
-from agents.tasks import TASKS as KNOWN
-from agents.tasks import TrueModel
-from rnn.adaptive import AdaptiveDynamics
-from rnn.arx import Polynomial, fitted_per_episode, least_squares
-from rnn.dynamics import RecurrentDynamics, fit, horizon, open_loop_error
-from rnn.ensemble import Ensemble
+from rnn.dynamics import horizon, open_loop_error
+from rnn.open_loop import STEPS, amplitude_drift, coverage, frequency_error, rmse_curve, steps_per_second
 from rnn.stored_dynamics import save_dynamics
-from sim.oscillator_tasks import Forced
-from sim.oscillators import damped_hold
 
-TASKS: dict[str, dict[str, Any]] = {
-    # natural period: a 1 Hz oscillator in steps of 0.05 s; a rod of 1 m in gravity 10 m/s^2, 2 pi / sqrt(15) s
-    "forced": {
-        "env": "sim:oscillator/Forced-v0",
-        "period": 20.0,
-        "push": 0.1,
-        "warmup": 100,
-        "lags": 6,
-        "full": False,
-        "section": 200,
-        "batch": 16,
-        "stages": {40: 0.04},
-    },
-    "pendulum": {
-        "env": "Pendulum-v1",
-        "period": 32.4,
-        "push": 1.0,
-        "warmup": 10,
-        "lags": 2,
-        "full": True,
-        "section": 50,
-        "batch": 64,
-        "stages": {20: 0.05, 50: 0.03},
-    },
-}
-
-POLYNOMIALS: dict[str, dict[str, Any]] = {
-    "polynomial": {"degree": 5, "ordered": False},
-    "polynomial in order": {"degree": 7},
-}
-"""Of all readings from the old ones, and of each from the old ones and the new ones of those before it."""
+COVERED = (1, 10, 50, 100)
+"""Steps ahead at which calibration is reported."""
 
 
 @dataclass
@@ -94,43 +73,14 @@ class Args:
     """Of the recurrent model, most of them one step ahead, the last in open loop; 0 leaves it out."""
     ensemble_steps: int = 6000
     """Of the ensemble, where observation is full; 0 leaves it out."""
+    latent_steps: int = 800
+    """Gradient steps of the latent state-space model; 0 leaves it out."""
+    device: str = "cpu"
+    """Where the recurrent and the latent model learn: "cpu" or "cuda"."""
     seed: int = 0
     """Of everything."""
     out: Path = Path("runs/world")
     """Run folder."""
-
-
-class Pushing:
-    """Random pushes, each held for a few steps."""
-
-    def __init__(self, size: int, scale: float, seed: int):
-        self.rng, self.scale, self.now = np.random.default_rng(seed), scale, np.zeros((size, 1), np.float32)
-
-    def initial_state(self, batch: int) -> tuple[()]:
-        return ()
-
-    def act(self, obs: Any, state: Any, *, step: int, first: np.ndarray) -> tuple[np.ndarray, Any]:
-        change = self.rng.random((len(first), 1)) < 0.2
-        self.now = np.where(change, self.rng.uniform(-self.scale, self.scale, self.now.shape), self.now)
-        return self.now.astype(np.float32), ()
-
-
-def log(task: dict[str, Any], episodes: int, length: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Readings [T + 1, B, D] and actions [T, B, A] of episodes that ran their whole length."""
-    if task["env"].startswith("sim:"):
-        env: Any = gymnasium.make_vec(task["env"], num_envs=episodes, max_episode_steps=length + 1)
-    else:
-        one = lambda: gymnasium.make(task["env"], max_episode_steps=length + 1)
-        env = SyncVectorEnv([one] * episodes, autoreset_mode=AutoresetMode.SAME_STEP)
-    high = float(env.single_action_space.high[0])
-    obs, actions, whole = [], [], np.ones(episodes, bool)
-    for step in rollout(env, Pushing(episodes, high * task["push"], seed), length, seed=seed):
-        whole &= ~(step.terminated | step.truncated)
-        obs.append(step.obs)
-        actions.append(step.action)
-    obs.append(step.next_obs)
-    pair = (torch.as_tensor(np.array(x), dtype=torch.float32)[:, whole] for x in (obs, actions))
-    return tuple(pair)
 
 
 def main(args: Args) -> list[dict[str, Any]]:
@@ -138,53 +88,22 @@ def main(args: Args) -> list[dict[str, Any]]:
     torch.manual_seed(args.seed)
     if args.task not in TASKS:
         raise ValueError(f"unknown task {args.task!r}; the tasks are {', '.join(TASKS)}")
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device {args.device!r}: PyTorch sees no CUDA device here; take --device cpu")
     task = TASKS[args.task]
-    obs, actions = log(task, args.episodes, args.length, 2 * args.seed)
-    held, pushes = log(task, args.episodes // 4, 4 * args.length, 2 * args.seed + 1)
-    W = task["warmup"]
-    truth, std = held[W:], obs.std((0, 1))
+    obs, actions, rewards = log(task, args.episodes, args.length, 2 * args.seed)
+    held, pushes, _ = log(task, args.episodes // 4, 4 * args.length, 2 * args.seed + 1)
+    data = Logged(obs, actions, rewards, held, pushes, task["warmup"])
     with Run(args.out, args) as run:
-        spent: dict[str, float] = {}
-        found: dict[str, Tensor] = {}
-        if args.gradient_steps:
+        errors, rows = {}, []
+        for name, foretell in models(args, task, data).items():
             began = time.process_time()
-            found[args.cell] = of_recurrent(args, task, obs, actions, held, pushes)
-            spent[args.cell] = time.process_time() - began
-        if task["full"] and args.ensemble_steps:
-            began = time.process_time()
-            found["ensemble"] = of_ensemble(obs, actions, held, pushes, W, args.ensemble_steps)
-            spent["ensemble"] = time.process_time() - began
-        if task["full"]:
-            for name, shape in POLYNOMIALS.items():
-                began = time.process_time()
-                found[name] = Polynomial(**shape).fit(obs, actions).simulate(held[W - 1], pushes[W - 1 :])
-                spent[name] = time.process_time() - began
-        began = time.process_time()
-        if not task["full"]:
-            found["fast weights"] = of_fast_weights(obs, actions, held[:W], pushes)
-            spent["fast weights"] = time.process_time() - began
-        with torch.no_grad():
-            found["linear, all data"] = least_squares(obs, actions, held[:W], pushes, lags=task["lags"])
-            if not task["full"]:
-                found["linear, each episode"] = fitted_per_episode(held[:W], pushes, lags=task["lags"])
-            found["simulator"] = of_simulator(args.task, held[W - 1], pushes[W - 1 :])
-            found["last value"] = held[W - 1 : W].expand_as(truth)
-        rows = []
-        for name, predicted in found.items():
-            error = open_loop_error(predicted, truth, std)
-            ahead = horizon(error).float()
-            row = {
-                "model": name,
-                "horizon_steps": ahead.median().item(),
-                "horizon_periods": round(ahead.median().item() / task["period"], 2),
-                "tenth": round(ahead.quantile(0.1).item() / task["period"], 2),
-                "episodes_through": round((ahead == len(truth)).float().mean().item(), 3),
-                **{f"rmse_{k}": round(error[k - 1].square().mean().sqrt().item(), 5) for k in (1, 10, 100)},
-                "cpu_seconds": round(spent.get(name, 0.0), 1),
-            }
+            found = foretell()
+            row, errors[name] = judged(name, found, data, task["period"], time.process_time() - began)
             rows.append(row)
             run.log(**row)
             print(row, flush=True)
+        draw(errors, task["period"], args.out / "error.png")
     with (args.out / "horizon.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
@@ -192,65 +111,82 @@ def main(args: Args) -> list[dict[str, Any]]:
     return rows
 
 
-def of_recurrent(
-    args: Args, task: dict[str, Any], obs: Tensor, actions: Tensor, held: Tensor, pushes: Tensor
-) -> Tensor:
-    """Open loop of a recurrent model fitted one step ahead, then in open loop; it is kept in the run folder."""
-    W, n = task["warmup"], args.gradient_steps
-    shape = {
-        "cell": args.cell,
-        "hidden": args.hidden,
-        "layers": args.layers,
-        "bounded": task["full"],
-        "body": task["env"],
+def models(args: Args, task: dict[str, Any], data: Logged) -> dict[str, Callable[[], Foretold]]:
+    """What is fitted and run, by name, in the order of the table."""
+    measured, pushes = data.held[: data.warmup], data.pushes[data.warmup - 1 :]
+    found: dict[str, Callable[[], Foretold]] = {}
+    if args.gradient_steps:
+        found[args.cell] = lambda: recurrent(args, task, data)
+    if args.latent_steps:
+        how = {"steps": args.latent_steps, "seed": args.seed, "device": args.device, "body": task["env"]}
+        found["latent"] = lambda: of_latent(data, **how)
+    if task["full"] and args.ensemble_steps:
+        found["ensemble"] = lambda: of_ensemble(data, steps=args.ensemble_steps, body=task["env"])
+    if task["full"]:
+        found |= {name: lambda shape=shape: of_polynomial(data, **shape) for name, shape in POLYNOMIALS.items()}
+    else:
+        found["fast weights"] = lambda: of_fast_weights(data)
+    found["linear, all data"] = lambda: of_linear(data, task["lags"])
+    if not task["full"]:
+        found["linear, each episode"] = lambda: of_linear(data, task["lags"], each=True)
+    found["simulator"] = lambda: of_simulator(args.task, measured[-1], pushes)
+    found["last value"] = lambda: Foretold(measured[-1:].expand(len(pushes), -1, -1))
+    return found
+
+
+def recurrent(args: Args, task: dict[str, Any], data: Logged) -> Foretold:
+    """The recurrent model, kept in the run folder."""
+    shape = {"cell": args.cell, "hidden": args.hidden, "layers": args.layers}
+    how = {"gradient_steps": args.gradient_steps, "seed": args.seed, "device": args.device}
+    found, model = of_recurrent(task, data, **how, **shape)
+    about = {"cell": args.cell, "hidden": args.hidden, "layers": list(args.layers), "bounded": task["full"]}
+    save_dynamics(args.out / "checkpoints" / "model.safetensors", model.cpu(), **about)
+    return found
+
+
+@torch.no_grad()
+def judged(
+    name: str, found: Foretold, data: Logged, period: float, spent: float
+) -> tuple[dict[str, Any], torch.Tensor]:
+    """A row of the table, and the error k steps ahead over episodes [K]."""
+    truth, std = data.held[data.warmup :], data.obs.std((0, 1))
+    predicted = found.predicted.to(truth.dtype)
+    error = open_loop_error(predicted, truth, std)
+    ahead, curve = horizon(error).float(), rmse_curve(error, STEPS)
+    inside = None if found.courses is None else coverage(found.courses, truth)
+    row: dict[str, Any] = {
+        "model": name,
+        "horizon_steps": ahead.median().item(),
+        "horizon_periods": round(ahead.median().item() / period, 2),
+        "tenth": round(ahead.quantile(0.1).item() / period, 2),
+        "episodes_through": round((ahead == len(truth)).float().mean().item(), 3),
+        **{f"rmse_{k}": float(f"{curve[k]:.3g}") if k in curve else "" for k in STEPS},
+        "frequency_error": round(frequency_error(predicted[..., 0], truth[..., 0]), 4),
+        "amplitude_drift": round(amplitude_drift(predicted[..., 0], truth[..., 0]), 4),
+        **{
+            f"inside_90_{k}": "" if inside is None or k > len(inside) else round(inside[k - 1].item(), 3)
+            for k in COVERED
+        },
+        "steps_per_cpu_second": "" if found.step is None else round(steps_per_second(found.step, ROWS), -2),
+        "cpu_seconds": round(spent, 1),
     }
-    model = RecurrentDynamics(obs.shape[2], 1, **shape)
-    stages = {ahead: int(part * n) for ahead, part in task["stages"].items()}
-    one_step = n - sum(stages.values())
-    settings = {"section": task["section"], "batch": task["batch"], "learning_rate": 5e-3, "seed": args.seed}
-    fit(model, obs, actions, warmup=W, one_step=one_step, stages=stages, **settings)
-    about = {name: shape[name] for name in ("cell", "hidden", "bounded")}
-    save_dynamics(args.out / "checkpoints" / "model.safetensors", model, layers=list(args.layers), **about)
-    with torch.no_grad():
-        return model.simulate(held[:W], pushes)
+    return row, error.square().mean(1).sqrt()
 
 
-def of_fast_weights(obs: Tensor, actions: Tensor, measured: Tensor, pushes: Tensor) -> Tensor:
-    """Open loop of recursive least squares about the slow weights of all training episodes."""
-    model = AdaptiveDynamics(obs.shape[2], 1)
-    model.fit_scales(obs.double(), actions.double())
-    return model.simulate(measured.double(), pushes.double())
+def draw(errors: dict[str, torch.Tensor], period: float, path: Path) -> None:
+    """Error against natural periods ahead, one line per model."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-
-def of_simulator(task: str, start: Tensor, pushes: Tensor) -> Tensor:
-    """The task's equations from the last reading: exact for the pendulum. Of the forced oscillator they know the mean
-    of each parameter that is drawn, and no rhythm."""
-    now, predictions = start.double(), []
-    if task == "pendulum":
-        truth = TrueModel(KNOWN["pendulum"])
-        for action in pushes.double():
-            now = truth.step(truth.begin(now), action / 2.0)[1]  # N m to [-1, 1]
-            predictions.append(now)
-        return torch.stack(predictions)
-    phi, gamma = (torch.as_tensor(x) for x in damped_hold(2 * np.pi, Forced.zeta, Forced.dt))
-    turn = 2 * np.pi * 0.825 * Forced.dt  # rad per step: the rhythm that is wanted is drawn from 0.7 to 0.95 Hz
-    c, s = np.cos(turn), np.sin(turn)
-    for action in pushes.double():
-        moved = now[:, :2] @ phi.T + Forced.max_force * action * gamma
-        now = torch.cat([moved, now[:, 2:] @ now.new_tensor([[c, s], [-s, c]])], 1)
-        predictions.append(now)
-    return torch.stack(predictions)
-
-
-def of_ensemble(obs: Tensor, actions: Tensor, held: Tensor, pushes: Tensor, warmup: int, steps: int) -> Tensor:
-    """Open loop of the members' mean, from the last measured reading."""
-    model = Ensemble(obs.shape[2], 1)
-    model.fit(obs[:-1].flatten(0, 1), actions.flatten(0, 1), obs[1:].flatten(0, 1), steps=steps)
-    now, predictions = held[warmup - 1], []
-    for action in pushes[warmup - 1 :]:
-        now = model.spread(now, action)[0].mean(0)
-        predictions.append(now)
-    return torch.stack(predictions)
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for name, error in errors.items():
+        ahead = torch.arange(1, len(error) + 1) / period
+        axes.plot(ahead, error.clamp(1e-6, 1e3), lw=1, label=name)
+    axes.axhline(0.4, color="0.6", lw=0.8, ls="--")
+    axes.set(xscale="log", yscale="log", xlabel="natural periods ahead", ylabel="error, deviations")
+    axes.legend(frameon=False, fontsize=8)
+    FigureCanvasAgg(figure).print_png(path)
 
 
 if __name__ == "__main__":

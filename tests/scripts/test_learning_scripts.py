@@ -50,10 +50,17 @@ def test_a_policy_learns_in_imagination_and_is_judged_on_fresh_episodes(tmp_path
 
 
 def test_each_episodes_own_recurrence_outlives_the_last_value(tmp_path):
-    args = fit_world.Args(task="forced", episodes=16, length=170, gradient_steps=4, hidden=4, out=tmp_path)
-    found = {row["model"]: row["horizon_periods"] for row in fit_world.main(args)}
+    args = fit_world.Args(
+        task="forced", episodes=16, length=170, gradient_steps=4, hidden=4, latent_steps=2, out=tmp_path
+    )
+    told = fit_world.main(args)
+    found = {row["model"]: row["horizon_periods"] for row in told}
     assert min(found["linear, each episode"], found["fast weights"]) > 5 > 0.5 > found["last value"]
     assert [row["model"] for row in rows(tmp_path / "horizon.csv")] == list(found)
+    figures = {row["model"]: row for row in told}
+    assert abs(figures["fast weights"]["frequency_error"]) < 0.02 and figures["last value"]["amplitude_drift"] == -1
+    assert 0 <= figures["latent"]["inside_90_10"] <= 1 and figures["latent"]["steps_per_cpu_second"] > 0
+    assert (tmp_path / "error.png").stat().st_size > 5000
 
 
 def test_evolved_swimmers_are_judged_in_gymnasiums_own_environment(tmp_path):
