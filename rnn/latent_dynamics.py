@@ -16,10 +16,10 @@ __all__ = ["LatentDynamics", "LatentRow"]
 
 
 class LatentRow(NamedTuple):
-    """The latent state, and the action [B, A] that led to it, which the next observation is explained with."""
+    """The latent state, and the observation [B, D] that it belongs to: seen, or predicted."""
 
     latent: LatentState
-    action: Tensor
+    obs: Tensor
 
 
 class LatentDynamics(nn.Module):
@@ -138,19 +138,18 @@ class LatentDynamics(nn.Module):
             raise BodyMismatch(f"the model knows {self.obs_size} readings, received {obs.shape[-1]}; fit another model")
         none = obs.new_zeros(len(obs), self.action_size)
         latent, *_ = self.core.observe(self.core.initial_state(len(obs)), none, self.obs_scale(obs))
-        return LatentRow(latent, none)
+        return LatentRow(latent, obs)
 
     def see(self, row: LatentRow, action: Tensor, obs: Tensor) -> LatentRow:
         """The state after acting [B, A] and then seeing [B, D]."""
-        action = self.action_scale(action)
-        latent, *_ = self.core.observe(row.latent, action, self.obs_scale(obs))
-        return LatentRow(latent, action)
+        latent, *_ = self.core.observe(row.latent, self.action_scale(action), self.obs_scale(obs))
+        return LatentRow(latent, obs)
 
     def step(self, row: LatentRow, action: Tensor) -> tuple[LatentRow, Tensor]:
         """A draw of the state after acting [B, A], and the observation [B, D] that it means."""
-        action = self.action_scale(action)
-        latent = self.core.imagine(row.latent, action)
-        return LatentRow(latent, action), self.obs_scale.back(self.core.decode(latent)[0])
+        latent = self.core.imagine(row.latent, self.action_scale(action))
+        obs = self.obs_scale.back(self.core.decode(latent)[0])
+        return LatentRow(latent, obs), obs
 
     def _check(self, obs: Tensor, actions: Tensor) -> None:
         sizes = obs.shape[-1], actions.shape[-1]

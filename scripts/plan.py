@@ -3,6 +3,7 @@
     python -m scripts.plan --task cartpole --out runs/plan_cartpole
     python -m scripts.plan --task pendulum --method icem --out runs/plan_pendulum
     python -m scripts.plan --task pendulum --method critic --episodes 15 --out runs/imagine_pendulum
+    python -m scripts.plan --task pendulum --model latent --episodes 15 --out runs/plan_latent
     python -m scripts.plan --task pendulum --model truth --episodes 5 --out runs/plan_ceiling
 
 `cem`, `icem` and `mppi` plan in the model at every step; `critic` and `backpropagation` train a recurrent policy inside
@@ -35,8 +36,11 @@ from agents.planning import Planner, model_return
 from agents.runs import Run
 from agents.tasks import TASKS, PlanningTask, TrueModel
 from rnn.ensemble import Ensemble
+from rnn.latent_dynamics import LatentDynamics
 
 IMAGINED = ("critic", "backpropagation")
+MODELS: dict[str, Any] = {"ensemble": Ensemble, "latent": LatentDynamics, "truth": TrueModel}
+LATENT = {"section": 25, "first": 300, "then": 100}  # steps of a piece; gradient steps after an episode
 
 
 @dataclass
@@ -44,7 +48,8 @@ class Args:
     task: str = "cartpole"
     """"cartpole" or "pendulum"."""
     model: str = "ensemble"
-    """"ensemble", learned from scratch, or "truth": the task's own equations, the ceiling."""
+    """"ensemble" or "latent" (a latent state-space model), learned from scratch, or "truth": the task's own equations,
+    the ceiling."""
     method: str = "icem"
     """"cem", "icem", "mppi" (plans), or "critic", "backpropagation" (a policy trained in imagination)."""
     episodes: int = 12
@@ -78,19 +83,21 @@ def main(args: Args) -> list[float]:
     task, rng = TASKS[args.task], np.random.default_rng(args.seed)
     env = task.make()
     size = env.observation_space.shape[0]
-    model = TrueModel(task) if args.model == "truth" else Ensemble(size, 1, body=task.env_id)
+    if args.model not in MODELS:
+        raise ValueError(f"unknown model {args.model!r}; the models are {', '.join(MODELS)}")
+    model = TrueModel(task) if args.model == "truth" else MODELS[args.model](size, 1, body=task.env_id)
     chooser = make_chooser(args, task, model, size)
-    data: list[tuple[np.ndarray, float, np.ndarray]] = []
+    data: list[list[tuple[np.ndarray, float, np.ndarray]]] = []
     lives: list[Tensor] = []
     returns, lived, cpu, began = [], 0, 0.0, time.process_time()
     with Run(args.out, args) as run:
         for episode in range(args.episodes):
-            chosen = None if args.model == "ensemble" and episode < args.random else chooser
+            chosen = None if args.model != "truth" and episode < args.random else chooser
             score, expected, steps = live(env, task, chosen, rng, args.seed * 1000 + episode)
             lived += len(steps)
-            data += steps
-            if isinstance(model, Ensemble):
-                learn(model, data, 600 if episode < 2 else 300)
+            data.append(steps)
+            if not isinstance(model, TrueModel):
+                learn(model, data, episode)
             if isinstance(chooser, Dreamer):
                 lives.append(torch.as_tensor(np.array([row[0] for row in steps]), dtype=torch.float32))
                 if episode >= args.random - 1:
@@ -167,10 +174,30 @@ def live(
     return total, expected, steps
 
 
-def learn(model: Ensemble, data: list, steps: int) -> float:
-    """Go on training the ensemble on everything lived."""
-    obs, action, following = (torch.as_tensor(np.array(part), dtype=torch.float32) for part in zip(*data, strict=True))
-    return model.fit(obs, action[:, None], following, steps=steps)
+def learn(
+    model: Ensemble | LatentDynamics, data: list[list[tuple[np.ndarray, float, np.ndarray]]], episode: int
+) -> None:
+    """Go on training the model on everything lived."""
+    if isinstance(model, Ensemble):
+        rows = zip(*[step for steps in data for step in steps], strict=True)
+        obs, action, following = (torch.as_tensor(np.array(part), dtype=torch.float32) for part in rows)
+        model.fit(obs, action[:, None], following, steps=600 if episode < 2 else 300)
+        return
+    seen, did = pieces(data, LATENT["section"])
+    model.fit(seen, did, steps=LATENT["first"] if episode < 2 else LATENT["then"], section=len(did), seed=episode)
+
+
+def pieces(data: list[list[tuple[np.ndarray, float, np.ndarray]]], length: int) -> tuple[Tensor, Tensor]:
+    """Readings [L + 1, N, D] and actions [L, N, 1] of all pieces of `length` steps, or as long as the longest episode,
+    that begin half a piece apart; an episode's last piece ends with it."""
+    length = min(length, max(map(len, data)))
+    seen, did = [], []
+    for steps in (steps for steps in data if len(steps) >= length):
+        for begin in {*range(0, len(steps) - length + 1, max(1, length // 2)), len(steps) - length}:
+            part = steps[begin : begin + length]
+            seen.append(np.array([*(row[0] for row in part), part[-1][2]]))
+            did.append([[row[1]] for row in part])
+    return tuple(torch.as_tensor(np.array(part), dtype=torch.float32).transpose(0, 1) for part in (seen, did))  # type: ignore[return-value]
 
 
 def judge(task: PlanningTask, chooser: Planner | Dreamer, episodes: int, *, seed: int) -> np.ndarray:
