@@ -10,6 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
+from agents.dense import through_layers
 from agents.heads import make_head, tanh_layers
 from rnn.cell import Cell, map_state
 from rnn.mirrored import MirroredCell, MirroredLayers, MirroredReadout
@@ -256,7 +257,7 @@ class RecurrentPolicy(nn.Module):
         """Distributions and values [T, B] over features [T, B, I], from the state before them; gradients flow."""
         encoded = self._encode(xs)
         ys, zs, _ = self._through(encoded, state, resets)
-        return self.head(self.actor(ys)), self.critic(zs).squeeze(-1)
+        return self.head(through_layers(self.actor, ys)), through_layers(self.critic, zs).squeeze(-1)
 
     @torch.no_grad()
     def states(self, xs: Tensor, state: PolicyState, resets: Tensor, every: int) -> list[PolicyState]:

@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from agents.advantages import gae, normalised
+from agents.descent import clipped_step
 from agents.policies import PolicyState, RecurrentPolicy
 from agents.rollout import Transition
 from rnn.cell import map_state
@@ -163,7 +165,7 @@ class Collector:
 def sequences(
     policy: RecurrentPolicy, rollout: Rollout, config: PPOConfig, generator: torch.Generator | None = None
 ) -> Iterator[Sequences]:
-    """One epoch: the rollout cut into sequences of all worlds, shuffled, in minibatches.
+    """One epoch: the rollout cut into sequences of all worlds, in shuffled minibatches, or as a whole in one.
 
     The states before the sequences are those of acting, or with `config.refresh` those that the present weights
     give. Nothing is padded: episodes end inside sequences, and the flags of `first` reset the state there.
@@ -179,14 +181,20 @@ def sequences(
     state = map_state(lambda *parts: torch.cat(parts), states[0], *states[1:]) if len(states) > 1 else states[0]
 
     def cut(x: Tensor) -> Tensor:  # [T, B, ...] -> [L, T/L * B, ...], segments in the order of `states`
-        return x.reshape(T // L, L, B, *x.shape[2:]).transpose(0, 1).reshape(L, T // L * B, *x.shape[2:])
+        return (
+            x if L == T else x.reshape(T // L, L, B, *x.shape[2:]).transpose(0, 1).reshape(L, T // L * B, *x.shape[2:])
+        )
 
     parts = (cut(rollout.x[C:]), cut(rollout.first[C:]))
     rest = tuple(cut(part) for part in rollout[4:])
+    if config.minibatch >= T // L * B:
+        yield Sequences(*parts, state, *rest)
+        return
     order = torch.randperm(T // L * B, generator=generator)
     for pick in order.split(config.minibatch):
-        chosen = map_state(lambda s, pick=pick: s[pick], state)
-        yield Sequences(parts[0][:, pick], parts[1][:, pick], chosen, *(part[:, pick] for part in rest))
+        chosen = map_state(lambda s, pick=pick: s.index_select(0, pick), state)
+        x, first, *others = (part.index_select(1, pick) for part in (*parts, *rest))
+        yield Sequences(x, first, chosen, *others)
 
 
 def ppo_loss(
@@ -205,18 +213,35 @@ def ppo_loss(
     >>> ppo_loss((2 * one).log(), 0 * one, one, one, 0 * one, clip=0.2)[0].item() == -torch.tensor(1.2).item()
     True
     """
-    log_ratio = log_prob - log_prob_old
-    ratio = log_ratio.exp()
-    surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
-    with torch.no_grad():
-        kl = (ratio - 1 - log_ratio).mean()
-        clipped = ((ratio - 1).abs() > clip).float().mean()
-    return -surrogate.mean(), (value - target).square().mean(), kl, clipped
+    return _Losses.apply(log_prob, log_prob_old, advantage, value, target, clip)
+
+
+class _Losses(torch.autograd.Function):
+    """The losses of `ppo_loss`, with the gradients of the first two written out."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, log_prob: Tensor, log_prob_old: Tensor, advantage: Tensor, value: Tensor, target: Tensor, clip: float
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        log_ratio, error = log_prob - log_prob_old, value - target
+        ratio = log_ratio.exp()
+        gain, excess = ratio * advantage, ratio - 1
+        bounded = ratio.clamp(1 - clip, 1 + clip) * advantage
+        ctx.save_for_backward((gain <= bounded) * gain / -gain.numel(), error * (2 / error.numel()))
+        kl, clipped = (excess - log_ratio).mean(), (excess.abs() > clip).float().mean()
+        ctx.mark_non_differentiable(kl, clipped)
+        return -torch.minimum(gain, bounded).mean(), error.square().mean(), kl, clipped
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        of_log_prob, of_value = ctx.saved_tensors
+        return grads[0] * of_log_prob, None, None, grads[1] * of_value, None, None
 
 
 def update(
     policy: RecurrentPolicy,
-    optimiser: torch.optim.Optimizer,
+    optimiser: torch.optim.Adam,
     rollout: Rollout,
     config: PPOConfig,
     generator: torch.Generator | None = None,
@@ -226,7 +251,7 @@ def update(
 
     Args:
         policy: what learns.
-        optimiser: of its parameters.
+        optimiser: of its parameters, `fused`.
         rollout: what it learns from.
         config: settings.
         generator: of the shuffling.
@@ -236,12 +261,11 @@ def update(
     Raises:
         FloatingPointError: a loss that is not finite; the weights are those before the step that gave it.
     """
-    parameters = [p for group in optimiser.param_groups for p in group["params"]]
-    totals: dict[str, Any] = {}
+    totals: dict[str, float] = {}
     rollout = rollout._replace(advantage=normalised(rollout.advantage, floor))
     count = 0
     for _ in range(config.epochs):
-        epoch_kl, batches = torch.zeros(()), 0
+        epoch_kl, batches = 0.0, 0
         for batch in sequences(policy, rollout, config, generator):
             dist, value = policy.evaluate(batch.x, batch.state, batch.first)
             log_prob = dist.log_prob(batch.action)
@@ -251,24 +275,19 @@ def update(
             loss = loss_pi + config.value_weight * loss_v
             if config.entropy:
                 loss = loss - config.entropy * dist.entropy().mean()
-            if not torch.isfinite(loss):
+            if not math.isfinite(loss.item()):
                 raise FloatingPointError(
                     f"the loss is {loss.item()} (policy {loss_pi.item()}, value {loss_v.item()}); "
                     "lower the learning rate or the reward scale"
                 )
-            optimiser.zero_grad()
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(parameters, config.gradient_norm)
-            if not torch.isfinite(norm):
-                raise FloatingPointError("the gradient is not finite; lower the learning rate or shorten the sequences")
-            optimiser.step()
+            norm = clipped_step(optimiser, loss, config.gradient_norm)
             count += 1
             batches += 1
-            epoch_kl += kl
-            parts = {"policy_loss": loss_pi, "value_loss": loss_v, "kl": kl, "clipped": clipped, "gradient_norm": norm}
-            for name, part in parts.items():
-                totals[name] = totals.get(name, 0.0) + part.detach()
+            epoch_kl += kl.item()
+            parts = {"policy_loss": loss_pi, "value_loss": loss_v, "kl": kl, "clipped": clipped}
+            for name, part in (*((name, part.item()) for name, part in parts.items()), ("gradient_norm", norm)):
+                totals[name] = totals.get(name, 0.0) + part
         if epoch_kl / batches > config.target_kl:
             break
-    metrics = {name: float(total) / count for name, total in totals.items()}
+    metrics = {name: total / count for name, total in totals.items()}
     return {**metrics, "target_std": float(rollout.target.std()), "gradient_steps": float(count)}

@@ -12,6 +12,7 @@ from rnn.cell import Cell
 from rnn.gate_kernels import GRUSequence, LSTMSequence, MinimalSequence
 from rnn.gru import GRUCell, GRUState, MinimalCell, MinimalState
 from rnn.lstm import LSTMCell, LSTMState
+from rnn.lstm_kernel import has_lstm_kernel, lstm_sequences
 from rnn.mirrored import MirroredCell
 from rnn.unroll import unroll
 
@@ -73,8 +74,11 @@ def _run(
     size = cells[0].input_size
     if xs.dim() != 3 or xs.shape[-1] != size:
         raise ValueError(f"`xs` has shape {tuple(xs.shape)}; pass [T, B, {size}], time first")
-    keep = None if resets is None or not resets.any() else (~resets).to(xs.dtype)
     states = [c.initial_state(xs.shape[1]) if s is None else s for c, s in zip(cells, states, strict=True)]
+    if isinstance(cells[0], LSTMCell) and has_lstm_kernel(xs):
+        runs = lstm_sequences([(*cell.weights(), cell.bias) for cell in cells], xs, states, resets)
+        return [ys for ys, _ in runs], [LSTMState(ys[-1], c) for ys, c in runs]
+    keep = None if resets is None or not resets.any() else (~resets).to(xs.dtype)
     h0 = _together([state.h for state in states])
     names: tuple[str, ...] = ("weight_ih", "weight_hh", "bias")
     if isinstance(cells[0], LSTMCell):

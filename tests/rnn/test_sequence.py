@@ -49,6 +49,43 @@ def test_values_and_all_gradients_equal_the_loop_with_resets_inside(make, with_r
         torch.testing.assert_close(a, b)
 
 
+FLAGS = {
+    "none": [[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 0, 0]],
+    "at the first step": [[1, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]],
+    "at the last step": [[0, 0, 0], [0, 0, 0], [0, 0, 0], [0, 1, 0]],
+    "at every step of a row": [[1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 1]],
+    "here and there": [[0, 1, 0], [1, 1, 0], [0, 0, 0], [1, 0, 0]],
+}
+
+
+@pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)
+@pytest.mark.parametrize("reads", [{}, {"output_gate": "x"}])
+def test_the_lstm_in_single_precision_equals_the_loop_wherever_rows_are_reset(flags, reads):
+    torch.manual_seed(0)
+    cells = [lively(LSTMCell(3, 6, reads=reads)) for _ in range(2)]
+    xs, resets = torch.randn(4, 3, 3, requires_grad=True), torch.tensor(flags).bool()
+    states = [map_state(lambda s: torch.randn_like(s).requires_grad_(), cell.initial_state(3)) for cell in cells]
+    weight = torch.randn(2, 4, 3, 6)
+    leaves = [*(p for cell in cells for p in cell.parameters()), xs, *(part for state in states for part in state)]
+
+    plain = [unroll(c, xs, s, resets=resets, path="loop") for c, s in zip(cells, states, strict=True)]
+    outputs, finals = run_side_by_side(cells, xs, states, resets)
+    for run, y, final in zip(plain, outputs, finals, strict=True):
+        torch.testing.assert_close(y, run.outputs)
+        for a, b in zip(final, run.state, strict=True):
+            torch.testing.assert_close(a, b)
+
+    def gradients(ys, ends):
+        loss = sum((y * w).sum() for y, w in zip(ys, weight, strict=True)) + sum((e.c**2).sum() for e in ends)
+        return torch.autograd.grad(loss, leaves, retain_graph=True)
+
+    fast = gradients(outputs, finals)
+    for a, b in zip(fast, gradients([run.outputs for run in plain], [run.state for run in plain]), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-6)
+    for a, b in zip(fast, gradients(outputs, finals), strict=True):  # a second backward pass gives the same
+        assert torch.equal(a, b)
+
+
 @pytest.mark.parametrize("make", CELLS)
 def test_cells_side_by_side_give_what_each_gives_alone(make):
     torch.manual_seed(0)
