@@ -133,12 +133,30 @@ def log(task: dict[str, Any], episodes: int, length: int, seed: int) -> tuple[Te
     return tuple(pair)
 
 
-def main(args: Args) -> list[dict[str, Any]]:
-    torch.set_num_threads(1)
-    torch.manual_seed(args.seed)
+def checked(args: Args) -> dict[str, Any]:
+    """The task.
+
+    Raises:
+        ValueError: settings with which nothing could be fitted or measured.
+    """
     if args.task not in TASKS:
         raise ValueError(f"unknown task {args.task!r}; the tasks are {', '.join(TASKS)}")
     task = TASKS[args.task]
+    shortest = task["warmup"] + max(task["stages"])
+    least = {"episodes": 4, "length": shortest, "hidden": 1, "gradient_steps": 0, "ensemble_steps": 0, "seed": 0}
+    for name, bound in least.items():
+        if getattr(args, name) < bound:
+            why = {"episodes": ": a quarter as many are held out", "length": ": open loops are learned from"}
+            raise ValueError(f"{name} is at least {bound}{why.get(name, '')}; received {getattr(args, name)}")
+    if any(units < 1 for units in args.layers):
+        raise ValueError(f"every layer has at least 1 unit, received {args.layers}")
+    return task
+
+
+def main(args: Args) -> list[dict[str, Any]]:
+    torch.set_num_threads(1)
+    task = checked(args)
+    torch.manual_seed(args.seed)
     obs, actions = log(task, args.episodes, args.length, 2 * args.seed)
     held, pushes = log(task, args.episodes // 4, 4 * args.length, 2 * args.seed + 1)
     W = task["warmup"]
@@ -256,5 +274,5 @@ def of_ensemble(obs: Tensor, actions: Tensor, held: Tensor, pushes: Tensor, warm
 if __name__ == "__main__":
     try:
         main(tyro.cli(Args, description=__doc__))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")

@@ -17,7 +17,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ import gymnasium
 import numpy as np
 import torch
 import tyro
+import yaml
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agents.evaluation import evaluate
@@ -64,11 +65,39 @@ class Args:
     episodes: int = 50
     """Fresh episodes at the end."""
     resume: bool = False
-    """Go on from the checkpoint in the run folder."""
+    """Go on from the checkpoint in the run folder, with the settings of that run."""
     seed: int = 0
     """Of everything."""
     out: Path = Path("runs/ppo")
     """Run folder."""
+
+
+def checked(args: Args) -> Args:
+    """The settings, of the interrupted run if one is to go on.
+
+    Raises:
+        ValueError: counts that are too small, or other settings than those of the run that is to go on.
+    """
+    if args.resume:
+        file = args.out / "config.yaml"
+        if not file.is_file():
+            raise ValueError(f"there is no run in {args.out} to go on with; leave --resume out to begin one")
+        names = {field.name for field in fields(Args)} - {"resume", "out", "episodes"}
+        stored = {name: value for name, value in yaml.safe_load(file.read_text()).items() if name in names}
+        own = Args()
+        for name, value in stored.items():
+            if getattr(args, name) not in (value, getattr(own, name)):
+                raise ValueError(
+                    f"the run in {args.out} has {name}={value!r}, received {getattr(args, name)!r}; --resume goes on "
+                    "with the settings of the run: leave others out, or begin a new run in another folder"
+                )
+        args = replace(args, **stored)
+    for name in ("worlds", "episodes"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"{name} is at least 1, received {getattr(args, name)}")
+    if args.seed < 0:
+        raise ValueError(f"a seed is at least 0, received {args.seed}")
+    return args
 
 
 def make(args: Args, worlds: int) -> SyncVectorEnv:
@@ -76,15 +105,18 @@ def make(args: Args, worlds: int) -> SyncVectorEnv:
 
     def one() -> Any:
         env = gymnasium.make(args.env)
-        return HideVelocity(env) if args.hide else env
+        try:
+            return HideVelocity(env) if args.hide else env
+        except ValueError as error:
+            raise ValueError(f"{error}; on the command line --no-hide leaves everything to be seen") from error
 
     return SyncVectorEnv([one] * worlds, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
 def main(args: Args) -> float:
     torch.set_num_threads(1)
-    folder = args.out / "checkpoints"
-    with Run(args.out, args) as run:
+    args, folder = checked(args), args.out / "checkpoints"
+    with Run(args.out, replace(args, resume=False)) as run:
         if args.resume:
             agent = RecurrentPPO.load(folder, make(args, args.worlds))
         else:
@@ -115,5 +147,5 @@ def main(args: Args) -> float:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Args, description=__doc__))
-    except ValueError as error:
+    except (gymnasium.error.Error, ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
