@@ -10,7 +10,7 @@ import yaml
 from agents.planning import PlannerConfig
 from rnn.dynamics import RecurrentDynamics, fit
 from rnn.ensemble import Ensemble
-from scripts import export, fit_world, plan, train_ppo
+from scripts import export, fit_world, plan, train_ppo, train_salamander
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,13 @@ from scripts import export, fit_world, plan, train_ppo
         (plan, {"method": "cemm"}, "the methods are cem, icem, mppi, critic, backpropagation"),
         (plan, {"iterations": 0}, "iterations is at least 1"),
         (plan, {"episodes": 0}, "episodes is at least 1"),
+        (train_salamander, {"minutes": -1.0}, "minutes is at least 0, received -1.0"),
+        (train_salamander, {"worlds": 1}, "worlds is at least 2, received 1"),
+        (train_salamander, {"cell": "lstm", "steps": 0}, "steps is at least 1, received 0"),
+        (train_salamander, {"seconds": 0.0}, "seconds is more than 0"),
+        (train_salamander, {"coarse": 2.0}, "0 to 1, received 2.0"),
+        (train_salamander, {"effort": -5.0}, "a price is at least 0, received effort=-5.0"),
+        (train_salamander, {"cell": "cpg", "task": "shore"}, "choose another cell"),
         (export, {"policy": None}, "no checkpoint at"),
     ],
 )
