@@ -52,7 +52,8 @@ def main(args: Args) -> dict[str, Parity]:
     if args.onnx and missing:
         print(f"no ONNX: {', '.join(missing)} not installed (pip install 'salamander-lab[export]')")
     elif args.onnx:
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for name in ("torch.onnx", "onnx_ir"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         forms["onnx"] = args.out / "policy.onnx"
     found = {}
     for form, path in forms.items():

@@ -29,6 +29,7 @@ import yaml
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
 from agents.evaluation import evaluate
+from agents.persistence import CHECKPOINT
 from agents.recurrent_ppo import RecurrentPPO
 from agents.runs import Run
 from sim.wrappers import HideVelocity
@@ -82,6 +83,8 @@ def checked(args: Args) -> Args:
         file = args.out / "config.yaml"
         if not file.is_file():
             raise ValueError(f"there is no run in {args.out} to go on with; leave --resume out to begin one")
+        if not (args.out / "checkpoints" / CHECKPOINT).is_file():
+            raise ValueError(f"the run in {args.out} was stopped before its first checkpoint; begin again, no --resume")
         names = {field.name for field in fields(Args)} - {"resume", "out", "episodes"}
         stored = {name: value for name, value in yaml.safe_load(file.read_text()).items() if name in names}
         own = Args()
@@ -116,9 +119,12 @@ def make(args: Args, worlds: int) -> SyncVectorEnv:
 def main(args: Args) -> float:
     torch.set_num_threads(1)
     args, folder = checked(args), args.out / "checkpoints"
-    with Run(args.out, replace(args, resume=False)) as run:
+    with Run(args.out, replace(args, resume=False), again=args.resume) as run:
+        spent = 0.0
         if args.resume:
             agent = RecurrentPPO.load(folder, make(args, args.worlds))
+            if before := run.rows("steps", agent.num_timesteps):
+                spent = float(before[-1]["cpu_seconds"])
         else:
             names = "cell hidden horizon sequence_length burn_in minibatch discount reward_scale noise".split()
             settings = {name: getattr(args, name) for name in names}
@@ -130,7 +136,7 @@ def main(args: Args) -> float:
         def note(local: Any, _: Any) -> bool:
             if agent.ep_info_buffer and agent._steps % max(1, args.steps // args.worlds // 50) == 0:
                 score = float(np.mean([e["r"] for e in agent.ep_info_buffer]))
-                cpu = round(time.process_time() - began, 1)
+                cpu = round(spent + time.process_time() - began, 1)
                 run.log(steps=agent.num_timesteps, score=round(score, 2), cpu_seconds=cpu)
             return True
 
@@ -149,3 +155,5 @@ if __name__ == "__main__":
         main(tyro.cli(Args, description=__doc__))
     except (gymnasium.error.Error, ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command with --resume goes on from the last checkpoint")

@@ -68,12 +68,17 @@ def test_a_run_goes_on_with_its_own_settings_and_to_its_own_end(tmp_path, monkey
     with pytest.raises(SystemExit):
         train_ppo.main(args)
     monkeypatch.undo()
+    train_ppo.Run(tmp_path / "early", args)
+    with pytest.raises(ValueError, match="stopped before its first checkpoint"):
+        train_ppo.main(train_ppo.Args(resume=True, out=tmp_path / "early"))
     with pytest.raises(ValueError, match="the run in .* has worlds=4, received 7; --resume goes on"):
         train_ppo.main(train_ppo.Args(resume=True, worlds=7, out=args.out))
     assert train_ppo.main(train_ppo.Args(resume=True, episodes=2, out=args.out)) == whole
     assert yaml.safe_load((args.out / "config.yaml").read_text())["worlds"] == 4
     final = [json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("whole", "cut")]
     assert final[0] == final[1]
+    courses = [(tmp_path / name / "metrics.csv").read_text().splitlines() for name in ("whole", "cut")]
+    assert [row.split(",")[:2] for row in courses[0]] == [row.split(",")[:2] for row in courses[1]]
 
 
 def test_a_policy_is_exported_from_its_run_folder(tmp_path):
