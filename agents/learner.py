@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from agents.evaluation import Greedy, MemoryTest, evaluate, memory_self_test
 from agents.persistence import CHECKPOINT, Persistent, configure
 from agents.rollout import Transition, Worlds, rollout
-from agents.spaces import add_axis, flatten, is_batched, leaves, make_worlds, rebuild
+from agents.spaces import add_axis, flatten, is_batched, leaves, make_worlds, rebuild, space_to_plain
 
 __all__ = ["CHECKPOINT", "Greedy", "Learner", "MemoryTest", "evaluate", "make_worlds", "memory_self_test"]
 
@@ -59,6 +59,8 @@ class Learner(Persistent):
         tensorboard_log: str | None = None,
         **settings: Any,
     ):
+        if seed < 0:
+            raise ValueError(f"a seed is at least 0, received {seed}")
         super().__init__(None, None, 0.0, verbose=verbose, device=device, seed=seed, tensorboard_log=tensorboard_log)  # type: ignore[arg-type]
         self.config = configure(type(self).Config, config, settings)
         self.worlds: Worlds | None = None
@@ -78,6 +80,7 @@ class Learner(Persistent):
                 else "turn the actions into one of those with a wrapper"
             )
             raise ValueError(f"{type(self).__name__} acts in {names} spaces, received {self.action_space}; {remedy}")
+        space_to_plain(self.observation_space)  # refuses now what could be neither heard nor stored
         self.obs_size = int(spaces.flatdim(self.observation_space))
         self.rng = np.random.default_rng(seed)
         self.generator = torch.Generator().manual_seed(seed)
@@ -313,6 +316,7 @@ class Learner(Persistent):
 
     def set_env(self, env: Any, force_reset: bool = True) -> None:
         """Go on in another environment with the same spaces and the same number of worlds."""
+        kinds = ("observation space", "action space", "number of worlds")
         before = (self.observation_space, self.action_space, self.n_envs)
         made = make_worlds(env, self.n_envs)
         Worlds(made)  # refuses what is no vector environment
@@ -322,8 +326,12 @@ class Learner(Persistent):
             made.single_action_space if gym else made.action_space,
             made.num_envs,
         )
-        if before != after:  # nothing is taken over: the learner goes on in the worlds that it had
-            raise ValueError(f"the learner was built for {before}, the environment has {after}; build a new learner")
+        for kind, own, other in zip(kinds, before, after, strict=True):
+            if own != other:  # nothing is taken over: the learner goes on in the worlds that it had
+                raise ValueError(
+                    f"the learner was built for another {kind}: {own}, the environment has {other}; "
+                    "make the environment as before, or build a new learner"
+                )
         self._adopt(made)
 
     def _setup_model(self) -> None:

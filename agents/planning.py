@@ -48,6 +48,14 @@ class PlannerConfig:
     def __post_init__(self) -> None:
         if self.method not in ("cem", "icem", "mppi"):
             raise ValueError(f"method is 'cem', 'icem' or 'mppi', received {self.method!r}")
+        for name in ("horizon", "iterations"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is at least 1, received {getattr(self, name)}; nothing would be planned")
+        if not (self.temperature > 0 and self.decay >= 1 and self.deviation > 0):
+            raise ValueError(
+                "temperature and deviation are greater than 0 and decay is at least 1, received "
+                f"{self.temperature}, {self.deviation} and {self.decay}"
+            )
         if not 2 <= self.elites <= self.candidates:
             raise ValueError(f"elites lie between 2 and the candidates ({self.candidates}), received {self.elites}")
 

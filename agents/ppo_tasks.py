@@ -49,13 +49,19 @@ and no memory with nothing hidden."""
 def make_task(task: str, worlds: int, *, hide: bool = True) -> SyncVectorEnv:
     """Worlds of a task, by Gymnasium's id, velocities hidden.
 
+    Raises:
+        ValueError: a task whose velocities are not known, to be hidden.
+
     >>> make_task("CartPole-v1", 3).num_envs
     3
     """
 
     def one() -> Any:
         env = gymnasium.make(task)
-        return HideVelocity(env) if hide else env
+        try:
+            return HideVelocity(env) if hide else env
+        except ValueError as error:
+            raise ValueError(f"{error}; `hide=False` (--no-hide) leaves everything to be seen") from error
 
     return SyncVectorEnv([one] * worlds, autoreset_mode=AutoresetMode.SAME_STEP)
 

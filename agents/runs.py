@@ -32,6 +32,8 @@ class Run:
     Args:
         folder: where; made if missing.
         config: the complete settings, a dataclass or a mapping of plain values.
+        again: the folder holds the beginning of this run, whose table goes on; otherwise the first row that is logged
+            replaces the table of whatever ran there before.
 
     Raises:
         ValueError: the folder cannot be written; nothing has been computed yet when this is raised.
@@ -43,8 +45,8 @@ class Run:
     (3, 'done')
     """
 
-    def __init__(self, folder: str | os.PathLike[str], config: Any = None):
-        self.folder = Path(folder)
+    def __init__(self, folder: str | os.PathLike[str], config: Any = None, *, again: bool = False):
+        self.folder, self._again = Path(folder), again
         _check_writable(self.folder)
         self._csv: IO[str] | None = None
         is_record = dataclasses.is_dataclass(config) and not isinstance(config, type)
@@ -96,6 +98,9 @@ class Run:
         """Append one row to `metrics.csv`, flushed; the first row of a new file fixes the columns."""
         path = self.folder / "metrics.csv"
         if self._csv is None:
+            if not self._again:
+                path.unlink(missing_ok=True)
+                self._again = True
             exists = path.exists() and path.stat().st_size > 0
             self._columns = path.read_text().splitlines()[0].split(",") if exists else list(row)
             self._csv = path.open("a", newline="")
@@ -106,6 +111,17 @@ class Run:
             raise ValueError(f"metrics.csv has columns {self._columns}, received {sorted(unknown)} too; log them first")
         csv.writer(self._csv).writerow([row.get(name, "") for name in self._columns])
         self._csv.flush()
+
+    def rows(self, column: str, upto: float) -> list[dict[str, str]]:
+        """Rows of `metrics.csv` with at most this value in a column; others are dropped, since they will come again.
+
+        What a killed run logged after its last checkpoint it logs once more when it goes on.
+        """
+        path = self.folder / "metrics.csv"
+        lines = path.read_text().splitlines() if path.exists() else []
+        kept = [row for row in csv.DictReader(lines) if float(row[column] or "nan") <= upto]
+        write_atomically(path, "".join(f"{line}\n" for line in lines[: 1 + len(kept)]).encode())
+        return kept
 
     def save_json(self, name: str, data: Any) -> Path:
         """Write a JSON file into the run."""

@@ -64,7 +64,7 @@ def add_axis(obs: Any) -> Any:
 
 
 def flatten(space: spaces.Space, obs: Any) -> np.ndarray:
-    """Observations of a batch as float32 [B, D]; a discrete one becomes a one-hot row.
+    """Observations of a batch as float32 [B, D]; whole numbers become one-hot rows.
 
     >>> flatten(spaces.Discrete(3), np.array([0, 2])).tolist()
     [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
@@ -73,6 +73,9 @@ def flatten(space: spaces.Space, obs: Any) -> np.ndarray:
         return np.concatenate([flatten(space.spaces[key], obs[key]) for key in space.spaces], axis=1)
     if isinstance(space, spaces.Discrete):
         return np.eye(int(space.n), dtype=np.float32)[np.asarray(obs).astype(int) - int(space.start)]
+    if isinstance(space, spaces.MultiDiscrete):
+        rows = np.asarray(obs).astype(int).reshape(len(obs), -1) - np.ravel(space.start)
+        return np.concatenate([np.eye(n, dtype=np.float32)[rows[:, k]] for k, n in enumerate(space.nvec.flat)], axis=1)
     array = np.asarray(obs, dtype=np.float32)
     return array.reshape(len(array), -1)
 
@@ -90,7 +93,8 @@ def space_to_plain(space: spaces.Space) -> dict[str, Any]:
     if isinstance(space, spaces.Dict):
         return {"dict": [[key, space_to_plain(inner)] for key, inner in space.spaces.items()]}
     raise ValueError(
-        f"spaces of kind {type(space).__name__} are not stored; use Box, Discrete, MultiDiscrete, MultiBinary or Dict"
+        f"spaces of kind {type(space).__name__} are not served; use Box, Discrete, MultiDiscrete, MultiBinary or Dict, "
+        "or a wrapper such as gymnasium.wrappers.FlattenObservation"
     )
 
 

@@ -45,6 +45,35 @@ class Body(NamedTuple):
             raise BodyMismatch(f"the model was trained on {self}, asked about {asked}; fit a model of that one first")
 
 
+def check_data(obs: Tensor, actions: Tensor, ahead: int) -> None:
+    """Refuse logged data that teaches nothing: wrong shapes, or numbers that are not finite.
+
+    Args:
+        obs: [T + ahead, ..., D].
+        actions: [T, ..., A].
+        ahead: observations that stand beyond the last action.
+
+    Raises:
+        ValueError: with the place of what is wrong.
+
+    >>> check_data(torch.zeros(5, 2, 3), torch.zeros(5, 2, 1), 1)
+    Traceback (most recent call last):
+    ValueError: 5 steps of actions need 6 of observations, received obs (5, 2, 3) and actions (5, 2, 1)
+    """
+    if len(obs) != len(actions) + ahead or obs.shape[1:-1] != actions.shape[1:-1]:
+        raise ValueError(
+            f"{len(actions)} steps of actions need {len(actions) + ahead} of observations, received obs "
+            f"{tuple(obs.shape)} and actions {tuple(actions.shape)}"
+        )
+    for name, data in (("obs", obs), ("actions", actions)):
+        bad = ~torch.isfinite(data)
+        if bad.any():
+            raise ValueError(
+                f"{name} has {int(bad.sum())} numbers that are not finite, the first at {bad.nonzero()[0].tolist()}; "
+                "leave these episodes out"
+            )
+
+
 class Standardiser(nn.Module):
     """Takes data to mean 0 and deviation 1, and back; entries that never vary keep the scale 1.
 
@@ -141,7 +170,12 @@ class RecurrentDynamics(nn.Module):
         self.readout: nn.Module = nn.Sequential(*between, last) if layers else last
 
     def fit_scales(self, obs: Tensor, actions: Tensor) -> None:
-        """Take scales from data, time first: obs [T + 1, B, D], actions [T, B, A]."""
+        """Take scales from data, time first: obs [T + 1, B, D], actions [T, B, A].
+
+        Raises:
+            ValueError: other shapes, or numbers that are not finite.
+        """
+        check_data(obs, actions, 1)
         self.obs_scale.fit(obs)
         self.action_scale.fit(actions)
         self.change_scale.fit(obs[1:] - obs[:-1])
@@ -245,7 +279,7 @@ def fit(
 
     Raises:
         FloatingPointError: a loss that is not finite.
-        ValueError: a stage longer than the data.
+        ValueError: a stage longer than the data, data of other shapes or that are not finite.
     """
     model.fit_scales(obs, actions)
     total = one_step + sum(stages.values())

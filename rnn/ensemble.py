@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rnn.dynamics import BodyMismatch, Standardiser
+from rnn.dynamics import BodyMismatch, Standardiser, check_data
 
 __all__ = ["Ensemble", "EnsembleState"]
 
@@ -119,7 +119,10 @@ class Ensemble(nn.Module):
 
         Raises:
             FloatingPointError: a loss that is not finite.
+            ValueError: data of other shapes, or that are not finite.
         """
+        check_data(obs, actions, 0)
+        check_data(next_obs, actions, 0)
         x, y = torch.cat([obs, actions], -1), next_obs - obs
         self.x_scale.fit(x)
         self.y_scale.fit(y)

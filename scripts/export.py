@@ -1,6 +1,6 @@
 """Does a stored policy act the same outside torch?
 
-    python -m scripts.export --policy runs/ppo/checkpoints --out runs/ppo/export
+    python -m scripts.export --policy runs/ppo --out runs/ppo/export
 
 Writes `policy.onnx` (state as input and output; needs onnx and onnxscript) and a folder `numpy/` for
 `agents.numpy_runner`, which needs numpy alone, and runs both beside torch over 200 steps of random observations like
@@ -27,7 +27,7 @@ from agents.recurrent_ppo import RecurrentPPO
 @dataclass
 class Args:
     policy: Path
-    """Folder that a recurrent PPO learner was saved to."""
+    """Run folder of `scripts.train_ppo`, or the folder that a recurrent PPO learner was saved to."""
     out: Path = Path("export")
     """Where the exports go."""
     steps: int = 200
@@ -42,14 +42,18 @@ def main(args: Args) -> dict[str, Parity]:
     """What was written, and how far it is from torch."""
     if args.steps < 1:
         raise ValueError(f"`steps` is at least 1, received {args.steps}")
-    step = PolicyStep(RecurrentPPO.load(args.policy).network.eval())
+    if args.out.is_file():
+        raise ValueError(f"--out {args.out} is a file; choose a folder")
+    inside = args.policy / "checkpoints"
+    step = PolicyStep(RecurrentPPO.load(inside if inside.is_dir() else args.policy).network.eval())
     xs = probes(step, args.steps)
     forms = {"numpy": args.out / "numpy"}
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if importlib.util.find_spec(name) is None]
     if args.onnx and missing:
         print(f"no ONNX: {', '.join(missing)} not installed (pip install 'salamander-lab[export]')")
     elif args.onnx:
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for name in ("torch.onnx", "onnx_ir"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         forms["onnx"] = args.out / "policy.onnx"
     found = {}
     for form, path in forms.items():

@@ -83,14 +83,33 @@ class Args:
     """Run folder."""
 
 
-def main(args: Args) -> list[dict[str, Any]]:
-    torch.set_num_threads(1)
-    torch.manual_seed(args.seed)
+def checked(args: Args) -> dict[str, Any]:
+    """The task.
+
+    Raises:
+        ValueError: settings with which nothing could be fitted or measured.
+    """
     if args.task not in TASKS:
         raise ValueError(f"unknown task {args.task!r}; the tasks are {', '.join(TASKS)}")
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"device {args.device!r}: PyTorch sees no CUDA device here; take --device cpu")
     task = TASKS[args.task]
+    shortest = task["warmup"] + max(task["stages"])
+    least = {"episodes": 4, "length": shortest, "hidden": 1, "seed": 0}
+    least |= {name: 0 for name in ("gradient_steps", "ensemble_steps", "latent_steps")}
+    for name, bound in least.items():
+        if getattr(args, name) < bound:
+            why = {"episodes": ": a quarter as many are held out", "length": ": open loops are learned from"}
+            raise ValueError(f"{name} is at least {bound}{why.get(name, '')}; received {getattr(args, name)}")
+    if any(units < 1 for units in args.layers):
+        raise ValueError(f"every layer has at least 1 unit, received {args.layers}")
+    return task
+
+
+def main(args: Args) -> list[dict[str, Any]]:
+    torch.set_num_threads(1)
+    task = checked(args)
+    torch.manual_seed(args.seed)
     obs, actions, rewards = log(task, args.episodes, args.length, 2 * args.seed)
     held, pushes, _ = log(task, args.episodes // 4, 4 * args.length, 2 * args.seed + 1)
     data = Logged(obs, actions, rewards, held, pushes, task["warmup"])

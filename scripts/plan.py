@@ -77,9 +77,8 @@ class Args:
 def main(args: Args) -> list[float]:
     """Returns of the episodes lived; the rest is in the run folder."""
     torch.set_num_threads(1)
+    check(args)
     torch.manual_seed(args.seed)
-    if args.task not in TASKS:
-        raise ValueError(f"unknown task {args.task!r}; the tasks are {', '.join(TASKS)}")
     task, rng = TASKS[args.task], np.random.default_rng(args.seed)
     env = task.make()
     size = env.observation_space.shape[0]
@@ -115,6 +114,22 @@ def main(args: Args) -> list[float]:
             )
             print(f"fresh episodes: {judged.mean():.1f} +- {judged.std():.1f}", flush=True)
     return returns
+
+
+def check(args: Args) -> None:
+    """Refuse what cannot be planned with.
+
+    Raises:
+        ValueError: an unknown name, or a count that is too small.
+    """
+    known = {"task": tuple(TASKS), "model": ("ensemble", "truth"), "method": ("cem", "icem", "mppi", *IMAGINED)}
+    for name, values in known.items():
+        if getattr(args, name) not in values:
+            raise ValueError(f"unknown {name} {getattr(args, name)!r}; the {name}s are {', '.join(values)}")
+    least = {"episodes": 1, "random": 0, "steps": 1, "updates": 0, "judged": 0, "seed": 0, "iterations": 1}
+    for name, bound in least.items():
+        if getattr(args, name) < bound:
+            raise ValueError(f"{name} is at least {bound}, received {getattr(args, name)}")
 
 
 def make_chooser(args: Args, task: PlanningTask, model: Any, size: int) -> Planner | Dreamer:
@@ -217,6 +232,6 @@ def judge(task: PlanningTask, chooser: Planner | Dreamer, episodes: int, *, seed
 
 if __name__ == "__main__":
     try:
-        main(tyro.cli(Args))
-    except (ValueError, OSError) as error:
+        main(tyro.cli(Args, description=__doc__))
+    except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")

@@ -21,7 +21,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import csv
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,8 @@ import tyro
 import yaml
 
 from agents.evaluation import evaluate
-from agents.ppo_tasks import make_agent, make_task
+from agents.persistence import CHECKPOINT
+from agents.ppo_tasks import WORLDS, make_agent, make_task
 from agents.recurrent_ppo import RecurrentPPO
 from agents.runs import Run
 
@@ -79,23 +80,56 @@ class Args:
 CHANGES = "horizon sequence_length burn_in minibatch learning_rate discount reward_scale noise".split()
 
 
+def checked(args: Args) -> Args:
+    """The settings, of the interrupted run if one is to go on.
+
+    Raises:
+        ValueError: counts that are too small, or other settings than those of the run that is to go on.
+    """
+    if args.resume:
+        file = args.out / "config.yaml"
+        if not file.is_file():
+            raise ValueError(f"there is no run in {args.out} to go on with; leave --resume out to begin one")
+        if not (args.out / "checkpoints" / CHECKPOINT).is_file():
+            raise ValueError(f"the run in {args.out} was stopped before its first checkpoint; begin again, no --resume")
+        names = {field.name for field in fields(Args)} - {"resume", "out", "episodes"}
+        stored = {name: value for name, value in yaml.safe_load(file.read_text()).items() if name in names}
+        own = Args()
+        for name, value in stored.items():
+            if getattr(args, name) not in (value, getattr(own, name)):
+                raise ValueError(
+                    f"the run in {args.out} has {name}={value!r}, received {getattr(args, name)!r}; --resume goes on "
+                    "with the settings of the run: leave others out, or begin a new run in another folder"
+                )
+        args = replace(args, **stored)
+    for name in ("worlds", "episodes"):
+        if (asked := getattr(args, name)) is not None and asked < 1:
+            raise ValueError(f"{name} is at least 1, received {asked}")
+    if args.seed < 0:
+        raise ValueError(f"a seed is at least 0, received {args.seed}")
+    return args
+
+
 def main(args: Args) -> float:
     torch.set_num_threads(1)
-    folder = args.out / "checkpoints"
-    args = stored(args) if args.resume else args
-    changes = {name: getattr(args, name) for name in CHANGES if getattr(args, name) is not None}
-    with Run(args.out, args) as run:
-        agent = make_agent(
-            args.env, args.cell, worlds=args.worlds, hide=args.hide, seed=args.seed, hidden=args.hidden, **changes
-        )
+    args, folder = checked(args), args.out / "checkpoints"
+    hide, spent = args.hide and args.cell != "full", 0.0
+    with Run(args.out, replace(args, resume=False), again=args.resume) as run:
         if args.resume:
-            agent = RecurrentPPO.load(folder, agent.env)
+            agent = RecurrentPPO.load(folder, make_task(args.env, args.worlds or WORLDS.get(args.env, 32), hide=hide))
+            if before := run.rows("steps", agent.num_timesteps):
+                spent = float(before[-1]["cpu_seconds"])
+        else:
+            changes = {name: getattr(args, name) for name in CHANGES if getattr(args, name) is not None}
+            agent = make_agent(
+                args.env, args.cell, worlds=args.worlds, hide=hide, seed=args.seed, hidden=args.hidden, **changes
+            )
         began = time.process_time()
 
         def note(local: Any, _: Any) -> bool:
             if agent.ep_info_buffer and agent._steps % max(1, args.steps // agent.n_envs // 50) == 0:
                 score = float(np.mean([e["r"] for e in agent.ep_info_buffer]))
-                cpu = round(time.process_time() - began, 1)
+                cpu = round(spent + time.process_time() - began, 1)
                 run.log(steps=agent.num_timesteps, score=round(score, 2), cpu_seconds=cpu)
             return True
 
@@ -104,24 +138,10 @@ def main(args: Args) -> float:
         else:
             agent.learn(args.steps, callback=note, checkpoint=folder)
         draw(args)
-        hide = args.hide and args.cell != "full"
         returns = evaluate(agent, make_task(args.env, args.episodes, hide=hide), args.episodes, seed=10_000 + args.seed)
         run.save_json("metrics.json", {"final": returns.mean(), "std": returns.std(), "worst": returns.min()})
         print(f"{returns.mean():.1f} +- {returns.std():.1f} over {args.episodes} fresh episodes")
     return float(returns.mean())
-
-
-def stored(args: Args) -> Args:
-    """The settings that the run in the folder was started with, so that it goes on as it began.
-
-    Raises:
-        ValueError: there is no run in the folder.
-    """
-    path = args.out / "config.yaml"
-    if not path.is_file():
-        raise ValueError(f"no run to go on with in {args.out}; start one without --resume, or give its folder by --out")
-    before = {name: value for name, value in yaml.safe_load(path.read_text()).items() if name in Args.__annotations__}
-    return replace(Args(**before), resume=True, out=args.out, episodes=args.episodes)
 
 
 def draw(args: Args) -> None:

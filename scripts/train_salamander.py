@@ -114,7 +114,7 @@ def complete(args: Args) -> Args:
     """The settings with what was left open filled in.
 
     Raises:
-        ValueError: a cell that does not serve the task or the level.
+        ValueError: a cell that does not serve the task or the level, or a number out of range.
     """
     if args.cell == "cpg" and (args.task not in EVOLVED or args.level != "muscle"):
         raise ValueError(
@@ -123,6 +123,17 @@ def complete(args: Args) -> Args:
         )
     if args.cell == OSCILLATORS and args.level != "muscle":
         raise ValueError('oscillators act on muscles; at drive level choose another cell, such as "gru"')
+    least = {"steps": 1, "worlds": 2 if args.cell == "cpg" else 1, "episode": 6, "threads": 1, "minutes": 0, "seed": 0}
+    for name, bound in least.items():
+        if (value := getattr(args, name)) is not None and value < bound:
+            raise ValueError(f"{name} is at least {bound}, received {value}")
+    if args.seconds is not None and not args.seconds > 0:
+        raise ValueError(f"seconds is more than 0, received {args.seconds}")
+    for name in PRICE_NAMES:
+        if (value := getattr(args, name)) is not None and not value >= 0:
+            raise ValueError(f"a price is at least 0, received {name}={value}")
+    if not 0 <= args.coarse <= 1:
+        raise ValueError(f"coarse is a part of the time, 0 to 1, received {args.coarse}")
     own_worlds = POPULATION[args.task] if args.cell == "cpg" else WORLDS[args.level]
     own = PRICES.get(args.task, Prices())
     return replace(
@@ -237,5 +248,5 @@ def by_policy_gradient(args: Args, run: Run) -> Any:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Args, description=__doc__))
-    except ValueError as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")

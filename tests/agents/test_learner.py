@@ -14,7 +14,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import Tensor, nn
 
-from agents.learner import Learner, evaluate, memory_self_test
+from agents.learner import Learner, evaluate, make_worlds, memory_self_test
 from agents.world_state import NotCapturable, capture
 
 
@@ -158,8 +158,14 @@ def test_wrong_spaces_and_settings_are_named():
         Counting("CartPole-v1", rat=0.1)
     with pytest.raises(ValueError, match="keep its spaces"):
         Counting("CartPole-v1").predict(np.zeros(7))
-    with pytest.raises(ValueError, match="build a new learner"):
+    with pytest.raises(ValueError, match="another observation space.*build a new learner"):
         Counting("CartPole-v1").set_env("Acrobot-v1")
+    with pytest.raises(ValueError, match="another number of worlds: 1, the environment has 2"):
+        Counting("CartPole-v1").set_env(make_worlds("CartPole-v1", 2))
+    with pytest.raises(ValueError, match="Tuple are not served"):
+        Counting("Blackjack-v1")
+    with pytest.raises(ValueError, match="seed is at least 0, received -1"):
+        Counting("CartPole-v1", seed=-1)
 
 
 def test_worlds_that_hold_foreign_objects_say_that_they_cannot_be_captured():

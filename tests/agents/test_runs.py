@@ -19,12 +19,27 @@ def test_a_run_remembers_settings_rows_and_traces(tmp_path):
 
 
 def test_a_run_taken_up_again_appends_to_its_table(tmp_path):
-    for step in range(2):
-        with Run(tmp_path, {}) as run:
+    for step in range(3):
+        with Run(tmp_path, {}, again=True) as run:
             run.log(step=step)
-    assert (tmp_path / "metrics.csv").read_text().split() == ["step", "0", "1"]
-    with pytest.raises(ValueError, match="loss"), Run(tmp_path, {}) as run:
+    assert (tmp_path / "metrics.csv").read_text().split() == ["step", "0", "1", "2"]
+    with pytest.raises(ValueError, match="loss"), Run(tmp_path, {}, again=True) as run:
         run.log(step=3, loss=1.0)
+    with Run(tmp_path, {}, again=True) as run:  # killed after its checkpoint at step 1
+        assert run.rows("step", 1) == [{"step": "0"}, {"step": "1"}]
+        run.log(step=2)
+        run.finish("interrupted")
+        run.log(step=3)
+    assert (tmp_path / "metrics.csv").read_text().split() == ["step", "0", "1", "2", "3"]
+
+
+def test_another_run_in_the_same_folder_begins_its_own_table(tmp_path):
+    for k in range(2):
+        with Run(tmp_path, {}) as run:
+            run.log(episode=k)
+            run.log(episode=k + 1)
+    assert (tmp_path / "metrics.csv").read_text().split() == ["episode", "1", "2"]
+    assert Run(tmp_path / "new", {}, again=True).rows("step", 5) == []
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "interrupted"), (RuntimeError, "failed")])
