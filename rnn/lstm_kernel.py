@@ -10,6 +10,7 @@ the same arithmetic costs in numpy (`rnn.gate_kernels`), and a longer sequence a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -23,41 +24,6 @@ __all__ = ["has_lstm_kernel", "lstm_sequences"]
 def has_lstm_kernel(xs: Tensor) -> bool:
     """Whether torch has the kernel for inputs like these: single precision on a CPU that oneDNN serves."""
     return xs.dtype == torch.float32 and xs.device.type == "cpu" and torch.backends.mkldnn.is_available()
-
-
-class _Stretched:
-    """Time with a shut step before each reset, and idle steps that make all rows equally long: T steps become L.
-
-    Attributes:
-        index: where the steps [T, B] stand among those of the longer time, flat, [T B].
-        flags: further inputs [L, B, 2]: whether a step is shut, and whether it is idle.
-    """
-
-    def __init__(self, resets: np.ndarray):
-        steps, batch = resets.shape
-        at = np.arange(steps)[:, None] + resets.cumsum(0)
-        rows = np.broadcast_to(np.arange(batch), at.shape)
-        flags = np.zeros((int(at[-1].max()) + 1, batch, 2), dtype=np.float32)
-        flags[..., 1] = 1.0
-        flags[at, rows] = 0.0
-        flags[at[resets] - 1, rows[resets]] = 1.0, 0.0
-        self.index, self.flags = torch.from_numpy((at * batch + rows).ravel()), torch.from_numpy(flags)
-
-    def inputs(self, xs: Tensor) -> Tensor:
-        """Inputs [L, B, I + 2] from those of the steps [T, B, I]."""
-        length, batch, _ = self.flags.shape
-        long = xs.new_zeros(length * batch, xs.shape[-1]).index_copy(0, self.index, xs.flatten(0, 1))
-        return torch.cat([long.unflatten(0, (length, batch)), self.flags], -1)
-
-    @staticmethod
-    def weights(weight_ih: Tensor) -> Tensor:
-        """Input weights [4H, I + 2] (i, f, g, o): what the two flags do to the gates."""
-        column = weight_ih.new_tensor([[SHUT, SHUT], [SHUT, OPEN], [0.0, 0.0], [SHUT, 0.0]])
-        return torch.cat([weight_ih, column.repeat_interleave(len(weight_ih) // 4, 0)], 1)
-
-    def outputs(self, ys: Tensor, steps: int) -> Tensor:
-        """Outputs [T, B, H] of the steps from those of the longer time."""
-        return ys.flatten(0, 1).index_select(0, self.index).unflatten(0, (steps, ys.shape[1]))
 
 
 def lstm_sequences(
@@ -81,18 +47,40 @@ def lstm_sequences(
     >>> torch.allclose(ys[2:], lstm_sequences([(*cell.weights(), cell.bias)], xs[2:], [(zero, zero)])[0][0], atol=1e-6)
     True
     """
-    steps, longer = len(xs), None
-    if resets is not None and resets.any():
+    if resets is not None and resets[0].any():
         kept = ~resets[0][:, None]
         states = [(h * kept, c * kept) for h, c in states]
-        inside = resets.numpy().copy()
-        inside[0] = False
-        if inside.any():
-            longer = _Stretched(inside)
-            xs = longer.inputs(xs)
+    weights, longer = list(weights), None
+    if resets is not None and resets[1:].any():
+        longer, further = map(torch.from_numpy, _stretch(resets.numpy().tobytes(), len(resets)))
+        long = xs.new_zeros(*further.shape[:2], xs.shape[-1]).flatten(0, 1).index_copy(0, longer, xs.flatten(0, 1))
+        xs = torch.cat([long.view(*further.shape[:2], -1), further], -1)
+        weights = [(torch.cat([w_ih, _columns(len(w_ih) // 4)], 1), w_hh, bias) for w_ih, w_hh, bias in weights]
     runs = []
     for (w_ih, w_hh, bias), (h, c) in zip(weights, states, strict=True):
-        parts = [w_ih if longer is None else longer.weights(w_ih), w_hh, bias, torch.zeros_like(bias)]
+        parts = [w_ih, w_hh, bias, torch.zeros_like(bias)]
         ys, _, last = _VF.lstm(xs, (h[None], c[None]), parts, True, 1, 0.0, torch.is_grad_enabled(), False, False)
-        runs.append((ys if longer is None else longer.outputs(ys, steps), last[0]))
+        if longer is not None:
+            ys = ys.flatten(0, 1).index_select(0, longer).view(-1, *ys.shape[1:])
+        runs.append((ys, last[0]))
     return runs
+
+
+@lru_cache(maxsize=64)  # of a rollout that is learned from in one piece, all epochs have the same
+def _stretch(flags: bytes, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the steps stand in the longer time, flat [T B], and its further inputs, shut and idle, [L, B, 2]."""
+    resets = np.frombuffer(flags, dtype=bool).reshape(steps, -1).copy()
+    resets[0] = False
+    at = np.arange(steps)[:, None] + resets.cumsum(0)
+    rows = np.broadcast_to(np.arange(resets.shape[1]), at.shape)
+    further = np.zeros((int(at[-1].max()) + 1, resets.shape[1], 2), dtype=np.float32)
+    further[..., 1] = 1.0
+    further[at, rows] = 0.0
+    further[at[resets] - 1, rows[resets]] = 1.0, 0.0
+    return (at * resets.shape[1] + rows).ravel(), further
+
+
+def _columns(hidden: int) -> Tensor:
+    """Input weights of the two further inputs, [4H, 2]: what they do to the gates i, f, g, o."""
+    gates = np.array([[SHUT, SHUT], [SHUT, OPEN], [0.0, 0.0], [SHUT, 0.0]], dtype=np.float32)
+    return torch.from_numpy(gates.repeat(hidden, axis=0))
