@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 import yaml
 
-__all__ = ["Run", "load_traces", "write_atomically"]
+__all__ = ["Run", "continued", "load_traces", "write_atomically"]
 
 
 class Run:
@@ -145,6 +145,31 @@ def write_atomically(path: Path, data: bytes) -> Path:
         file.write(data)
     os.replace(file.name, path)
     return path
+
+
+def continued(args: Any, free: Collection[str] = ()) -> Any:
+    """The settings of the interrupted run in the folder `args.out`, to go on with.
+
+    Args:
+        args: a dataclass with `out` and `resume`; what differs from its defaults was asked for.
+        free: names of settings that may be others than the run's.
+
+    Raises:
+        ValueError: there is no run in the folder, or others of its settings were asked for.
+    """
+    file, kind = Path(args.out) / "config.yaml", type(args)
+    if not file.is_file():
+        raise ValueError(f"there is no run in {args.out} to go on with; leave --resume out to begin one")
+    names = {field.name for field in dataclasses.fields(kind)} - {"resume", "out", *free}
+    stored = {name: value for name, value in yaml.safe_load(file.read_text()).items() if name in names}
+    own = kind()
+    for name, value in stored.items():
+        if (asked := getattr(args, name)) not in (value, getattr(own, name)):
+            raise ValueError(
+                f"the run in {args.out} has {name}={value!r}, received {asked!r}; --resume goes on with the settings "
+                "of the run: leave others out, or begin a new run in another folder"
+            )
+    return dataclasses.replace(args, **stored)
 
 
 def load_traces(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from enum import Enum
 from types import ModuleType
 from typing import Any
@@ -111,6 +112,8 @@ def _restore(obj: Any, state: dict[str, Any], seen: set[int]) -> None:
         held = getattr(obj, name, None)
         if isinstance(held, np.ndarray) and isinstance(value, np.ndarray) and held.shape == value.shape:
             held[...] = value
+        elif is_dataclass(obj):
+            object.__setattr__(obj, name, value)  # settings may be frozen
         else:
             setattr(obj, name, value)
     for name, parts in state["objects"].items():

@@ -82,8 +82,6 @@ def main(args: Args) -> list[float]:
     task, rng = TASKS[args.task], np.random.default_rng(args.seed)
     env = task.make()
     size = env.observation_space.shape[0]
-    if args.model not in MODELS:
-        raise ValueError(f"unknown model {args.model!r}; the models are {', '.join(MODELS)}")
     model = TrueModel(task) if args.model == "truth" else MODELS[args.model](size, 1, body=task.env_id)
     chooser = make_chooser(args, task, model, size)
     data: list[list[tuple[np.ndarray, float, np.ndarray]]] = []
@@ -122,7 +120,7 @@ def check(args: Args) -> None:
     Raises:
         ValueError: an unknown name, or a count that is too small.
     """
-    known = {"task": tuple(TASKS), "model": ("ensemble", "truth"), "method": ("cem", "icem", "mppi", *IMAGINED)}
+    known = {"task": tuple(TASKS), "model": tuple(MODELS), "method": ("cem", "icem", "mppi", *IMAGINED)}
     for name, values in known.items():
         if getattr(args, name) not in values:
             raise ValueError(f"unknown {name} {getattr(args, name)!r}; the {name}s are {', '.join(values)}")

@@ -21,20 +21,19 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import csv
 import sys
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 import tyro
-import yaml
 
 from agents.evaluation import evaluate
 from agents.persistence import CHECKPOINT
 from agents.ppo_tasks import WORLDS, make_agent, make_task
 from agents.recurrent_ppo import RecurrentPPO
-from agents.runs import Run
+from agents.runs import Run, continued
 
 
 @dataclass
@@ -87,21 +86,9 @@ def checked(args: Args) -> Args:
         ValueError: counts that are too small, or other settings than those of the run that is to go on.
     """
     if args.resume:
-        file = args.out / "config.yaml"
-        if not file.is_file():
-            raise ValueError(f"there is no run in {args.out} to go on with; leave --resume out to begin one")
+        args = continued(args, free=("episodes",))
         if not (args.out / "checkpoints" / CHECKPOINT).is_file():
             raise ValueError(f"the run in {args.out} was stopped before its first checkpoint; begin again, no --resume")
-        names = {field.name for field in fields(Args)} - {"resume", "out", "episodes"}
-        stored = {name: value for name, value in yaml.safe_load(file.read_text()).items() if name in names}
-        own = Args()
-        for name, value in stored.items():
-            if getattr(args, name) not in (value, getattr(own, name)):
-                raise ValueError(
-                    f"the run in {args.out} has {name}={value!r}, received {getattr(args, name)!r}; --resume goes on "
-                    "with the settings of the run: leave others out, or begin a new run in another folder"
-                )
-        args = replace(args, **stored)
     for name in ("worlds", "episodes"):
         if (asked := getattr(args, name)) is not None and asked < 1:
             raise ValueError(f"{name} is at least 1, received {asked}")

@@ -10,7 +10,7 @@
 CMA-ES. All others learn by PPO: `--cell oscillators` is a network of oscillators inside the actor that hears all the
 animal senses, any cell of `rnn.models` a plain recurrent policy, at muscle level or (`--level drive`) on the drives of
 a fixed pattern generator. Writes `metrics.csv` and `plots/learning.png` (the course of learning), a gait table beside
-the animal's, plots, traces and a film.
+the animal's, plots, traces and a film. `--resume --out DIR` goes on with a run of PPO that was stopped.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ from agents.experiment import live, report
 from agents.gait_evolution import EPISODE, POPULATION, PRICES, Prices, evolve_gait
 from agents.muscle_actors import Activations, DrivenMuscles
 from agents.muscle_ppo import OSCILLATORS, MusclePPO, muscle_settings, muscle_worlds
+from agents.persistence import CHECKPOINT
 from agents.recurrent_ppo import RecurrentPPO
-from agents.runs import Run
+from agents.runs import Run, continued
 from agents.salamander_gait import SalamanderGait
 
 EVOLVED = ("swim", "walk")
@@ -87,6 +88,8 @@ class Args:
     """Render it."""
     threads: int = 1
     """Of the physics."""
+    resume: bool = False
+    """Go on from the checkpoint of PPO in the run folder `out`, with the settings of that run."""
     seed: int = 0
     """Of everything."""
     out: Path | None = None
@@ -95,8 +98,9 @@ class Args:
 
 def main(args: Args) -> dict[str, Any]:
     torch.set_num_threads(1)
-    args = complete(args)
-    with Run(args.out, args) if args.out else Run.new("train_salamander", args, seed=args.seed) as run:
+    args = complete(resumed(args) if args.resume else args)
+    run = Run(args.out, args, again=args.resume) if args.out else Run.new("train_salamander", args, seed=args.seed)
+    with run:
         actor = by_evolution(args, run) if args.cell == "cpg" else by_policy_gradient(args, run)
         draw(run)
         env = gymnasium.make_vec(
@@ -108,6 +112,22 @@ def main(args: Args) -> dict[str, Any]:
         )
         recorder = live(env, actor, args.seconds or SECONDS[args.task], seed=args.seed, neurons=False)
         return report(run, recorder, film=args.film, expected=args.task if args.task in EVOLVED else None)
+
+
+def resumed(args: Args) -> Args:
+    """The settings of a run of PPO that was stopped.
+
+    Raises:
+        ValueError: there is none in the folder, or no checkpoint in it.
+    """
+    if args.out is None:
+        raise ValueError("--resume needs the run folder: --out DIR")
+    args = continued(args, free=("film", "seconds", "threads"))
+    if args.cell == "cpg":
+        raise ValueError(f"evolution does not go on; {args.out}/gait.json has the gait that it had found")
+    if not (args.out / "checkpoints" / CHECKPOINT).is_file():
+        raise ValueError(f"the run in {args.out} was stopped before its first checkpoint; begin again, no --resume")
+    return args
 
 
 def complete(args: Args) -> Args:
@@ -203,17 +223,24 @@ def by_evolution(args: Args, run: Run) -> Any:
 def by_policy_gradient(args: Args, run: Run) -> Any:
     """The greedy policy after training, as an actor on muscles."""
     assert args.worlds is not None and args.steps is not None
+    kept, every = run.folder / "checkpoints", args.steps / 50
+    saved = RecurrentPPO.load(kept) if args.resume else None
+    begun, pending = (saved.num_timesteps, bool(saved.collector.steps)) if saved else (0, False)
+    before = run.rows("steps", begun) if saved else []
     if args.level == "drive":
         env: Any = drive_worlds(args.task, args.worlds, threads=args.threads, world=args.world)
         agent: RecurrentPPO = RecurrentPPO(env, seed=args.seed, cell=args.cell, hidden=64, **SETTINGS[args.task])
     else:
         prices = Prices(**{name: getattr(args, name) for name in PRICE_NAMES}) if args.task in EVOLVED else None
         places: dict[str, Any] = {"world": args.world, "threads": args.threads, "prices": prices}
-        env = muscle_worlds(args.task, args.worlds, coarse=args.coarse > 0, **places)
+        coarse = args.coarse > 0 and (begun < args.coarse * args.steps or pending)
+        env = muscle_worlds(args.task, args.worlds, coarse=coarse, **places)
         settings = muscle_settings(args.task, args.cell, env.unwrapped.observation_names)
         agent = MusclePPO(env, seed=args.seed, hidden=64, **settings)
+    if saved:
+        agent = type(agent).load(kept, env)
     lately: list[float] = []
-    written, began, every = 0, time.process_time(), args.steps / 50
+    written, began = int(begun // every), time.process_time() - (float(before[-1]["cpu_seconds"]) if before else 0.0)
 
     def note(local: dict[str, Any], _: Any) -> bool:
         nonlocal written
@@ -234,14 +261,21 @@ def by_policy_gradient(args: Args, run: Run) -> Any:
         """Until the coarse part is over, and the last rollout learned from."""
         return note(local, rest) and not (agent.num_timesteps >= args.coarse * args.steps and not agent.collector.steps)
 
-    kept = run.folder / "checkpoints"
+    def go(until: Any) -> None:
+        if agent.num_timesteps:  # of a saved run, or in coarse physics
+            agent.resume(until, checkpoint=kept)
+        else:
+            agent.learn(args.steps, callback=until, checkpoint=kept)  # type: ignore[arg-type]
+
     if args.level == "drive":
-        agent.learn(args.steps, callback=note, checkpoint=kept)
+        go(note)
         return DrivenMuscles(Greedy(agent))
-    agent.learn(args.steps, callback=early if 0 < args.coarse < 1 else note, checkpoint=kept)
+    if coarse:
+        go(early if args.coarse < 1 else note)
     if agent.num_timesteps < args.steps:
-        agent.set_env(muscle_worlds(args.task, args.worlds, coarse=False, **places))
-        agent.resume(note, checkpoint=kept)
+        if coarse:
+            agent.set_env(muscle_worlds(args.task, args.worlds, coarse=False, **places))
+        go(note)
     return Activations(Greedy(agent))
 
 

@@ -1,9 +1,30 @@
 """Worlds whose state cannot be taken are refused by name, and a learner in them is saved without them."""
 
+from dataclasses import dataclass
+
+import gymnasium
+import numpy as np
 import pytest
 
 from agents.q_tasks import make_agent, make_task
-from agents.world_state import NotCapturable, capture
+from agents.world_state import NotCapturable, capture, restore
+
+
+@dataclass(frozen=True)
+class Prices:
+    effort: float
+
+
+def test_a_world_that_holds_frozen_settings_goes_on_where_it_was():
+    worlds = [gymnasium.make("CartPole-v1") for _ in range(2)]
+    for world in worlds:
+        world.unwrapped.prices = Prices(0.5)
+        world.reset(seed=0)
+    for _ in range(5):
+        worlds[0].step(1)
+    restore(worlds[1], capture(worlds[0]))
+    np.testing.assert_array_equal(worlds[1].step(0)[0], worlds[0].step(0)[0])
+    assert worlds[1].unwrapped.prices == Prices(0.5)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of Box2D's bindings

@@ -8,6 +8,7 @@ import torch
 import yaml
 
 from agents.planning import PlannerConfig
+from agents.recurrent_ppo import RecurrentPPO
 from rnn.dynamics import RecurrentDynamics, fit
 from rnn.ensemble import Ensemble
 from scripts import export, fit_world, plan, train_ppo, train_salamander
@@ -27,10 +28,11 @@ from scripts import export, fit_world, plan, train_ppo, train_salamander
         (fit_world, {"length": 20}, "length is at least 60: open loops are learned from; received 20"),
         (fit_world, {"gradient_steps": -1}, "gradient_steps is at least 0; received -1"),
         (fit_world, {"layers": (0,)}, "at least 1 unit"),
-        (plan, {"model": "runs/model.safetensors"}, "unknown model .*the models are ensemble, truth"),
+        (plan, {"model": "runs/model.safetensors"}, "unknown model .*the models are ensemble, latent, truth"),
         (plan, {"method": "cemm"}, "the methods are cem, icem, mppi, critic, backpropagation"),
         (plan, {"iterations": 0}, "iterations is at least 1"),
         (plan, {"episodes": 0}, "episodes is at least 1"),
+        (train_salamander, {"resume": True}, "no run in .* to go on with"),
         (train_salamander, {"minutes": -1.0}, "minutes is at least 0, received -1.0"),
         (train_salamander, {"worlds": 1}, "worlds is at least 2, received 1"),
         (train_salamander, {"cell": "lstm", "steps": 0}, "steps is at least 1, received 0"),
@@ -79,6 +81,27 @@ def test_a_run_goes_on_with_its_own_settings_and_to_its_own_end(tmp_path, monkey
     assert final[0] == final[1]
     courses = [(tmp_path / name / "metrics.csv").read_text().splitlines() for name in ("whole", "cut")]
     assert [row.split(",")[:2] for row in courses[0]] == [row.split(",")[:2] for row in courses[1]]
+
+
+def test_a_policy_of_the_salamander_goes_on_where_it_was_stopped(tmp_path):
+    args = train_salamander.Args(cell="gru", steps=640, worlds=2, seconds=0.5, film=False, out=tmp_path / "run")
+    with train_salamander.Run(args.out, train_salamander.complete(args)) as run:
+        with pytest.raises(ValueError, match="stopped before its first checkpoint"):
+            train_salamander.main(replace(args, resume=True))
+        run.log(steps=256, reward=0.1, score="", cpu_seconds=5.0)
+        run.log(steps=999, reward=0.1, score="", cpu_seconds=6.0)  # logged after the checkpoint: will come again
+        env = train_salamander.muscle_worlds("swim", 2, coarse=True, prices=train_salamander.PRICES["swim"])
+        settings = train_salamander.muscle_settings("swim", "gru", env.unwrapped.observation_names)
+        agent = train_salamander.MusclePPO(env, seed=0, hidden=64, **settings)
+        agent.learn(640, lambda local, _: agent.num_timesteps < 256, checkpoint=args.out / "checkpoints")
+    train_salamander.main(train_salamander.Args(resume=True, film=False, out=args.out))
+    steps = [int(row.split(",")[0]) for row in (args.out / "metrics.csv").read_text().splitlines()[1:]]
+    assert steps[0] == 256 and steps[-1] == 640 and steps == sorted(set(steps))
+    assert RecurrentPPO.load(args.out / "checkpoints").num_timesteps == 640
+    evolved = replace(args, cell="cpg", out=tmp_path / "evolved")
+    train_salamander.Run(evolved.out, train_salamander.complete(evolved))
+    with pytest.raises(ValueError, match=r"evolution does not go on; .*gait.json"):
+        train_salamander.main(train_salamander.Args(resume=True, out=evolved.out))
 
 
 def test_a_policy_is_exported_from_its_run_folder(tmp_path):
