@@ -42,9 +42,6 @@ class PPOConfig:
     """Adam's step at the end; it falls linearly."""
     discount: float = 0.99
     """gamma."""
-    final_discount: float | None = None
-    """gamma at the end, which 1 - gamma reaches geometrically; None for the same. A near horizon learns quickly, and a
-    far one weighs what lies a long way ahead (another swing of a pendulum) once the near is known."""
     gae_lambda: float = 0.95
     """lambda of the advantages."""
     clip: float = 0.2
@@ -79,10 +76,6 @@ class PPOConfig:
         for name in ("discount", "gae_lambda", "spread_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} lies in [0, 1], received {getattr(self, name)}")
-        if self.final_discount is not None and not (0 <= self.final_discount < 1 and self.discount < 1):
-            raise ValueError(
-                f"a discount that moves stays in [0, 1), received {self.discount} and {self.final_discount}"
-            )
         for name in ("clip", "gradient_norm", "reward_scale", "target_kl", "learning_rate"):
             if not getattr(self, name) > 0:
                 raise ValueError(
@@ -91,16 +84,6 @@ class PPOConfig:
         for name in ("entropy", "value_weight", "final_learning_rate"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be >= 0 and finite, received {getattr(self, name)}")
-
-    def discount_at(self, done: float) -> float:
-        """gamma after a part `done` of the training, 0 to 1.
-
-        >>> round(PPOConfig(discount=0.9, final_discount=0.999).discount_at(0.5), 6)
-        0.99
-        """
-        if self.final_discount is None:
-            return self.discount
-        return 1 - (1 - self.discount) ** (1 - done) * (1 - self.final_discount) ** done
 
 
 class Rollout(NamedTuple):
@@ -152,11 +135,8 @@ class Collector:
         self.past: deque[tuple[Tensor, Tensor, PolicyState]] = deque(maxlen=config.horizon + config.burn_in)
         self.steps: list[tuple[Tensor, ...]] = []
 
-    def add(
-        self, obs: Tensor, next_obs: Tensor, before: PolicyState, step: Transition, discount: float | None = None
-    ) -> bool:
-        """Take in one step, with flat observations [B, D], the state before it and gamma (None for that of the config);
-        true when the rollout is full."""
+    def add(self, obs: Tensor, next_obs: Tensor, before: PolicyState, step: Transition) -> bool:
+        """Take in one step, with flat observations [B, D] and the state before it; true when the rollout is full."""
         policy, after = self.policy, step.state
         first = torch.as_tensor(step.first)
         before = policy.begin(before, first)
@@ -165,10 +145,9 @@ class Collector:
         full = len(self.steps) + 1 == self.config.horizon
         # The value of the state reached is the next step's own, except at a time limit and at the rollout's end.
         ahead = policy.value(next_obs, after) if full or step.truncated.any() else torch.zeros_like(after.value)
-        gamma = self.config.discount if discount is None else discount
-        discounts = gamma * ~torch.as_tensor(step.terminated)
+        discount = self.config.discount * ~torch.as_tensor(step.terminated)
         reward = torch.as_tensor(np.asarray(step.reward, dtype=np.float32)) * self.config.reward_scale
-        self.steps.append((after.action, after.log_prob, after.value, reward, discounts, ended, ahead))
+        self.steps.append((after.action, after.log_prob, after.value, reward, discount, ended, ahead))
         return full
 
     def rollout(self) -> Rollout:

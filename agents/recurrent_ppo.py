@@ -151,8 +151,7 @@ class RecurrentPPO(Learner):
 
     def observe(self, transition: Transition, state: Any) -> None:
         obs, next_obs = self.flat(transition.obs), self.flat(transition.next_obs)
-        discount = self.config.discount_at(min(1.0, self.num_timesteps / max(1, self._total_timesteps)))
-        if self.collector.add(obs, next_obs, state, transition, discount):
+        if self.collector.add(obs, next_obs, state, transition):
             self.batch = self.collector.rollout()
 
     def next_batch(self) -> Rollout | None:

@@ -34,6 +34,8 @@ class LatentDynamics(nn.Module):
         obs_size: D.
         action_size: A.
         precision: error of a reading, in deviations, that costs half a nat.
+        sample: draw latents in `begin`, `see` and `step`; without it they are the most probable, which a planner
+            compares actions by (of many draws it would choose the luckiest). `simulate` always draws.
         body: what the model is of; asked about another size, it refuses.
         shape: further arguments of `rnn.rssm.RSSM` (cell, hidden, groups, classes).
 
@@ -43,12 +45,20 @@ class LatentDynamics(nn.Module):
     """
 
     def __init__(
-        self, obs_size: int, action_size: int, *, precision: float = 0.05, body: str = "", **shape: object
+        self,
+        obs_size: int,
+        action_size: int,
+        *,
+        precision: float = 0.05,
+        sample: bool = False,
+        body: str = "",
+        **shape: object,
     ) -> None:
         super().__init__()
         if not precision > 0:
             raise ValueError(f"precision is an error in deviations, greater than 0; received {precision}")
         self.obs_size, self.action_size, self.precision, self.body = obs_size, action_size, precision, body
+        self.sample = sample
         self.core = RSSM(obs_size, action_size, body=body, **shape)  # type: ignore[arg-type]
         self.obs_scale, self.action_scale = Standardiser(obs_size), Standardiser(action_size)
 
@@ -121,15 +131,18 @@ class LatentDynamics(nn.Module):
             samples: S, courses per row.
         """
         self._check(obs, actions)
-        row = self.begin(obs[0])
-        W = len(obs)
-        for action, seen in zip(actions[: W - 1], obs[1:], strict=True):
-            row = self.see(row, action, seen)
-        row = map_state(lambda part: part.repeat(samples, *[1] * (part.dim() - 1)), row)
-        found = []
-        for action in actions[W - 1 :].unbind(0):
-            row, predicted = self.step(row, action.repeat(samples, 1))
-            found.append(predicted)
+        W, before, found = len(obs), self.sample, []
+        self.sample = True
+        try:
+            row = self.begin(obs[0])
+            for action, seen in zip(actions[: W - 1], obs[1:], strict=True):
+                row = self.see(row, action, seen)
+            row = map_state(lambda part: part.repeat(samples, *[1] * (part.dim() - 1)), row)
+            for action in actions[W - 1 :].unbind(0):
+                row, predicted = self.step(row, action.repeat(samples, 1))
+                found.append(predicted)
+        finally:
+            self.sample = before
         return torch.stack(found).unflatten(1, (samples, -1)).transpose(0, 1)
 
     def begin(self, obs: Tensor) -> LatentRow:
@@ -137,17 +150,17 @@ class LatentDynamics(nn.Module):
         if obs.shape[-1] != self.obs_size:
             raise BodyMismatch(f"the model knows {self.obs_size} readings, received {obs.shape[-1]}; fit another model")
         none = obs.new_zeros(len(obs), self.action_size)
-        latent, *_ = self.core.observe(self.core.initial_state(len(obs)), none, self.obs_scale(obs))
+        latent, *_ = self.core.observe(self.core.initial_state(len(obs)), none, self.obs_scale(obs), draw=self.sample)
         return LatentRow(latent, obs)
 
     def see(self, row: LatentRow, action: Tensor, obs: Tensor) -> LatentRow:
         """The state after acting [B, A] and then seeing [B, D]."""
-        latent, *_ = self.core.observe(row.latent, self.action_scale(action), self.obs_scale(obs))
+        latent, *_ = self.core.observe(row.latent, self.action_scale(action), self.obs_scale(obs), draw=self.sample)
         return LatentRow(latent, obs)
 
     def step(self, row: LatentRow, action: Tensor) -> tuple[LatentRow, Tensor]:
-        """A draw of the state after acting [B, A], and the observation [B, D] that it means."""
-        latent = self.core.imagine(row.latent, self.action_scale(action))
+        """The state after acting [B, A], drawn or most probable, and the observation [B, D] that it means."""
+        latent = self.core.imagine(row.latent, self.action_scale(action), draw=self.sample)
         obs = self.obs_scale.back(self.core.decode(latent)[0])
         return LatentRow(latent, obs), obs
 

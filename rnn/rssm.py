@@ -144,19 +144,24 @@ class RSSM(nn.Module):
         zero = first.new_zeros(batch, self.groups * self.classes)
         return LatentState(self.cell.initial_state(batch), first.new_zeros(batch, self.cell.output_size), zero)
 
-    def observe(self, state: LatentState, action: Tensor, obs: Tensor) -> tuple[LatentState, Tensor, Tensor]:
-        """The state after acting [B, A] and then seeing [B, D]; log-probabilities of posterior and prior."""
+    def observe(
+        self, state: LatentState, action: Tensor, obs: Tensor, *, draw: bool = True
+    ) -> tuple[LatentState, Tensor, Tensor]:
+        """The state after acting [B, A] and then seeing [B, D]; log-probabilities of posterior and prior.
+
+        The latent is drawn, or without `draw` the most probable one.
+        """
         if obs.shape[-1] != self.obs_size:
             raise BodyMismatch(f"the model knows {self.obs_size} readings, received {obs.shape[-1]}; fit another model")
         h, cell = self.cell(torch.cat([state.z, action], -1), state.cell)
         prior = self._log_p(self.prior(h))
         posterior = self._log_p(self.posterior(torch.cat([h, symlog(obs)], -1)))
-        return LatentState(cell, h, self._sample(posterior)), posterior, prior
+        return LatentState(cell, h, self._sample(posterior, draw)), posterior, prior
 
-    def imagine(self, state: LatentState, action: Tensor) -> LatentState:
-        """The state after acting, unseen."""
+    def imagine(self, state: LatentState, action: Tensor, *, draw: bool = True) -> LatentState:
+        """The state after acting, unseen: drawn, or the most probable."""
         h, cell = self.cell(torch.cat([state.z, action], -1), state.cell)
-        return LatentState(cell, h, self._sample(self._log_p(self.prior(h))))
+        return LatentState(cell, h, self._sample(self._log_p(self.prior(h)), draw))
 
     def decode(self, state: LatentState) -> tuple[Tensor, Tensor, Tensor]:
         """Observation [B, D], reward [B] and probability of going on [B] that a state predicts."""
@@ -215,9 +220,9 @@ class RSSM(nn.Module):
         p = logits.unflatten(-1, (self.groups, self.classes)).softmax(-1)
         return (0.99 * p + 0.01 / self.classes).log()
 
-    def _sample(self, log_p: Tensor) -> Tensor:
-        noise = torch.empty_like(log_p).exponential_().log()
-        hard = nn.functional.one_hot((log_p - noise).argmax(-1), self.classes).to(log_p.dtype)
+    def _sample(self, log_p: Tensor, draw: bool = True) -> Tensor:
+        score = log_p - torch.empty_like(log_p).exponential_().log() if draw else log_p
+        hard = nn.functional.one_hot(score.argmax(-1), self.classes).to(log_p.dtype)
         p = log_p.exp()
         return (hard + p - p.detach()).flatten(-2)
 

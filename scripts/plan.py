@@ -40,7 +40,7 @@ from rnn.latent_dynamics import LatentDynamics
 
 IMAGINED = ("critic", "backpropagation")
 MODELS: dict[str, Any] = {"ensemble": Ensemble, "latent": LatentDynamics, "truth": TrueModel}
-LATENT = {"section": 25, "first": 300, "then": 100}  # steps of a piece; gradient steps after an episode
+LATENT = {"section": 25, "first": 300, "then": 200}  # steps of a piece; gradient steps after an episode
 
 
 @dataclass

@@ -25,9 +25,14 @@ def test_measurements_are_used_while_they_last_and_courses_part_afterwards():
     courses = model.simulate(obs[:5], pushes, samples=6)
     assert courses.shape == (6, 8, 3, 2) and courses.std(0).max() > 0
     seen = []
-    model.core.observe = lambda state, action, o, inner=model.core.observe: (seen.append(o), inner(state, action, o))[1]
+    model.core.observe = lambda state, action, o, inner=model.core.observe, **kw: (
+        seen.append(o),
+        inner(state, action, o, **kw),
+    )[1]
     model.simulate(obs[:5], pushes)
     torch.testing.assert_close(torch.stack(seen), model.obs_scale(obs[:5]))
+    once, twice = (model.step(model.begin(obs[0]), pushes[0])[1] for _ in range(2))
+    assert torch.equal(once, twice)  # what a planner compares actions by does not depend on luck
 
 
 @pytest.mark.slow
