@@ -2,6 +2,7 @@
 
     python -m benchmarks.recurrent_ppo --seeds 0 1 2 3 4
     python -m benchmarks.recurrent_ppo --tasks CartPole-v1 Pendulum-v1 --cells memoryless traces full
+    python -m benchmarks.recurrent_ppo --tasks Pendulum-v1 --no-mirror
     python -m benchmarks.recurrent_ppo --seeds --speed 6144      # what learning costs, beside SB3 and sb3-contrib
 
 Writes `benchmarks/results/recurrent_ppo.json` and `.md`, after every run, so that it can be interrupted; runs already
@@ -48,6 +49,8 @@ class Args:
     """Cells, by name, or controls: "memoryless", "traces" (exponential averages), "full" (velocities shown)."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     """One run each."""
+    mirror: bool = True
+    """Tell the learner that both sides of a task are alike, where its settings do (`agents.ppo_tasks`)."""
     steps: int = 100_000
     """Environment steps per run."""
     episodes: int = 50
@@ -219,9 +222,12 @@ def main(args: Args) -> dict[str, Any]:
     plan = [(task, cell, seed) for task in args.tasks for cell in args.cells for seed in args.seeds]
     for task, cell, seed in plan:
         about = {"task": task, "cell": cell, "seed": seed, "steps": args.steps}
-        if any({**row, **about} == row for row in results["runs"]):
+        told = "mirror_signs" in SETTINGS[task]
+        note = {"note": "both sides alike" if args.mirror else "not told that both sides are alike"} if told else {}
+        if any({**row, **about, **note} == row for row in results["runs"]):
             continue
-        row = run(task, cell, seed, args)
+        changes = {} if args.mirror or not told else {"mirror_signs": None, "mirror_actions": None}
+        row = {**run(task, cell, seed, args, **changes), **note}
         results["runs"].append(row)
         write(results, args.out)
         print({k: v for k, v in row.items() if k != "course"}, flush=True)

@@ -15,7 +15,8 @@ from agents.export import PolicyStep, export_numpy
 from agents.heads import CategoricalHead, GaussianHead, MultiCategorical, StateNoiseHead, make_head
 from agents.mujoco_batch import ForwardBatch
 from agents.numpy_runner import NumpyRunner
-from agents.policies import RecurrentPolicy, RunningScale
+from agents.policies import RecurrentPolicy
+from agents.running_scale import RunningScale
 from agents.salamander_gait import SalamanderGait
 from rnn.cpg import PhaseCell
 from rnn.gru import GRUCell
