@@ -3,6 +3,7 @@
     python -m benchmarks.recurrent_ppo --seeds 0 1 2 3 4
     python -m benchmarks.recurrent_ppo --tasks CartPole-v1 Pendulum-v1 --cells memoryless traces full
     python -m benchmarks.recurrent_ppo --tasks Pendulum-v1 --no-mirror
+    python -m benchmarks.recurrent_ppo --tasks CartPole-v1 Pendulum-v1 --cells sb3-contrib "SB3 PPO, all seen"
     python -m benchmarks.recurrent_ppo --seeds --speed 6144      # what learning costs, beside SB3 and sb3-contrib
 
 Writes `benchmarks/results/recurrent_ppo.json` and `.md`, after every run, so that it can be interrupted; runs already
@@ -36,6 +37,7 @@ from agents.evaluation import evaluate
 from agents.ppo_tasks import CONTROLS, SETTINGS, make_agent, make_task
 from agents.recurrent_ppo import RecurrentPPO
 from agents.runs import write_atomically
+from benchmarks.ppo_peers import PEERS, learned
 from rnn.models import CELLS
 
 PLAIN, OURS_ZOO, PEER_ZOO = "SB3 PPO, 64-64 tanh", "ours, zoo settings", "sb3-contrib RecurrentPPO, zoo settings"
@@ -46,7 +48,8 @@ class Args:
     tasks: list[str] = field(default_factory=lambda: list(SETTINGS))
     """Environments; velocities are hidden in all."""
     cells: list[str] = field(default_factory=lambda: ["gru"])
-    """Cells, by name, or controls: "memoryless", "traces" (exponential averages), "full" (velocities shown)."""
+    """Cells, by name, controls: "memoryless", "traces" (exponential averages), "full" (velocities shown), or peers:
+    "sb3-contrib" (its recurrent PPO), "SB3 PPO, all seen" (`benchmarks/ppo_peers.py`)."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2, 3, 4])
     """One run each."""
     mirror: bool = True
@@ -63,6 +66,8 @@ class Args:
 
 def run(task: str, cell: str, seed: int, args: Args, **changes: Any) -> dict[str, Any]:
     """Train once; the course of training returns, the final greedy policy, and CPU-seconds."""
+    if cell in PEERS:
+        return run_peer(task, cell, seed, args)
     agent = make_agent(task, cell, seed=seed, **changes)
     course: list[tuple[int, float]] = []
 
@@ -86,6 +91,25 @@ def run(task: str, cell: str, seed: int, args: Args, **changes: Any) -> dict[str
         "worst": round(float(returns.min()), 2),
         "cpu_seconds": round(cpu, 1),
         "course": course,
+    }
+
+
+def run_peer(task: str, peer: str, seed: int, args: Args) -> dict[str, Any]:
+    """Train a peer once, and judge it as ours are judged."""
+    began = time.process_time()
+    actor, hide = learned(peer, task, seed, args.steps)
+    cpu = time.process_time() - began
+    returns = evaluate(actor, make_task(task, args.episodes, hide=hide), args.episodes, seed=10_000 + seed)
+    return {
+        "task": task,
+        "cell": peer,
+        "seed": seed,
+        "steps": args.steps,
+        "final": round(float(returns.mean()), 2),
+        "std": round(float(returns.std()), 2),
+        "worst": round(float(returns.min()), 2),
+        "cpu_seconds": round(cpu, 1),
+        "course": [],
     }
 
 
@@ -210,7 +234,7 @@ def write(results: dict[str, Any], out: Path) -> None:
 
 def main(args: Args) -> dict[str, Any]:
     torch.set_num_threads(1)
-    for kind, asked, known in (("task", args.tasks, [*SETTINGS]), ("cell", args.cells, [*CELLS, *CONTROLS])):
+    for kind, asked, known in (("task", args.tasks, [*SETTINGS]), ("cell", args.cells, [*CELLS, *CONTROLS, *PEERS])):
         if unknown := [name for name in asked if name not in known]:
             raise ValueError(f"unknown {kind} {unknown[0]!r}; choose among {', '.join(known)}")
     path = args.out / "recurrent_ppo.json"
@@ -222,7 +246,7 @@ def main(args: Args) -> dict[str, Any]:
     plan = [(task, cell, seed) for task in args.tasks for cell in args.cells for seed in args.seeds]
     for task, cell, seed in plan:
         about = {"task": task, "cell": cell, "seed": seed, "steps": args.steps}
-        told = "mirror_signs" in SETTINGS[task]
+        told = "mirror_signs" in SETTINGS[task] and cell not in PEERS
         note = {"note": "both sides alike" if args.mirror else "not told that both sides are alike"} if told else {}
         if any({**row, **about, **note} == row for row in results["runs"]):
             continue
