@@ -32,7 +32,8 @@ def run_sequence(cell: Cell, xs: Tensor, state: Any, resets: Tensor | None = Non
 
     Equal to `unroll` in value and gradient. For the standard GRU and LSTM and the minimal cell the loop over time runs
     in numpy and the backward pass is the adjoint recurrence (`rnn.gate_kernels`), since at the small batches of a CPU
-    the dispatch of a step's dozen tensor operations costs several times their arithmetic.
+    the dispatch of a step's dozen tensor operations costs several times their arithmetic. An LSTM in single precision
+    runs in oneDNN's kernel (`rnn.lstm_kernel`), where torch has it.
 
     >>> from rnn.gru import GRUCell
     >>> cell, xs = GRUCell(2, 3), torch.randn(5, 4, 2)
