@@ -231,10 +231,17 @@ class RecurrentPolicy(nn.Module):
         return states
 
     def begin(self, state: PolicyState, first: Tensor) -> PolicyState:
-        """The state with the rows `first` [B] set to the start of an episode."""
+        """The state with the rows `first` [B] set to the start of an episode; noise is drawn anew there (see `act`)."""
         if not bool(first.any()):
             return state
-        return select_rows(first, self.initial_state(len(first)), state)
+        begun = state._replace(
+            actor=select_rows(first, self.actor_cell.initial_state(len(first)), state.actor),
+            previous=state.previous.masked_fill(first[:, None], 0.0),
+            age=state.age.masked_fill(first, 0.0),
+        )
+        if not self.shared:
+            begun = begun._replace(critic=select_rows(first, self.critic_cell.initial_state(len(first)), state.critic))
+        return begun
 
     def _through(
         self, encoded: Tensor, state: PolicyState, resets: Tensor | None

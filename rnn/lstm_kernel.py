@@ -48,8 +48,8 @@ def lstm_sequences(
     True
     """
     if resets is not None and resets[0].any():
-        kept = ~resets[0][:, None]
-        states = [(h * kept, c * kept) for h, c in states]
+        fresh = resets[0][:, None]
+        states = [(torch.where(fresh, 0.0, h), torch.where(fresh, 0.0, c)) for h, c in states]
     weights, longer = list(weights), None
     if resets is not None and resets[1:].any():
         longer, further = map(torch.from_numpy, _stretch(resets.numpy().tobytes(), len(resets)))

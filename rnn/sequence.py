@@ -33,8 +33,9 @@ def run_sequence(cell: Cell, xs: Tensor, state: Any, resets: Tensor | None = Non
 
     Equal to `unroll` in value and gradient. For the standard GRU and LSTM and the minimal cell the loop over time runs
     in numpy and the backward pass is the adjoint recurrence (`rnn.gate_kernels`), since at the small batches of a CPU
-    the dispatch of a step's dozen tensor operations costs several times their arithmetic. Both sides of a
-    `rnn.mirrored.MirroredCell` go through time as one batch.
+    the dispatch of a step's dozen tensor operations costs several times their arithmetic. An LSTM in single precision
+    runs in oneDNN's kernel (`rnn.lstm_kernel`), where torch has it. Both sides of a `rnn.mirrored.MirroredCell` go
+    through time as one batch.
 
     >>> from rnn.gru import GRUCell
     >>> cell, xs = GRUCell(2, 3), torch.randn(5, 4, 2)
