@@ -10,7 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from rnn.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
-from rnn.dynamics import Body, BodyMismatch, RecurrentDynamics
+from rnn.dynamics import RecurrentDynamics
+from rnn.model_body import Body, BodyMismatch
 
 __all__ = ["load_dynamics", "read_dynamics", "save_dynamics"]
 

@@ -35,8 +35,9 @@ from agents.imagination import Dreamer, Imagination, ImaginedPolicy
 from agents.planning import Planner, RecurrentPlanner, model_return
 from agents.runs import Run
 from agents.tasks import TASKS, PlanningTask, TrueModel
-from rnn.dynamics import Body, DynamicsState, RecurrentDynamics
+from rnn.dynamics import DynamicsState, RecurrentDynamics
 from rnn.ensemble import Ensemble
+from rnn.model_body import Body
 from rnn.stored_dynamics import read_dynamics
 
 IMAGINED = ("critic", "backpropagation")

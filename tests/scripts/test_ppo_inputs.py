@@ -10,8 +10,9 @@ import yaml
 from agents.planning import PlannerConfig
 from agents.recurrent_ppo import RecurrentPPO
 from rnn.checkpoint import CheckpointError
-from rnn.dynamics import BodyMismatch, RecurrentDynamics, fit
+from rnn.dynamics import RecurrentDynamics, fit
 from rnn.ensemble import Ensemble
+from rnn.model_body import BodyMismatch
 from rnn.stored_dynamics import save_dynamics
 from scripts import export, fit_world, plan, train_ppo, train_salamander
 
