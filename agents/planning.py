@@ -11,7 +11,7 @@ from torch import Tensor
 
 from rnn.dynamics import spread
 
-__all__ = ["Planner", "PlannerConfig", "coloured_noise", "model_return"]
+__all__ = ["Planner", "PlannerConfig", "RecurrentPlanner", "coloured_noise", "model_return"]
 
 Objective = Callable[[Any, Tensor], Tensor]
 
@@ -159,6 +159,32 @@ class Planner:
                 "fit it again, shorten the horizon, or bound its predictions"
             )
         return returns
+
+
+class RecurrentPlanner(Planner):
+    """Plans in a recurrent model, which hears every reading and every action since the last `reset`.
+
+    Args:
+        model: `begin(obs)` and `step(state, action) -> (state, obs)`, with actions in [-1, 1]; its states hold `obs`.
+        objective: as for `Planner`; starts are the model's states.
+        action_size, settings: as for `Planner`.
+    """
+
+    def __init__(self, model: Any, objective: Objective, action_size: int, **settings: Any):
+        super().__init__(objective, action_size, **settings)
+        self.model, self.state = model, None
+
+    def reset(self, rows: Tensor | None = None) -> None:
+        super().reset(rows)
+        self.state = None
+
+    @torch.no_grad()
+    def plan(self, start: Tensor, batch: int) -> Tensor:
+        """Actions [B, A] for the readings [B, D]."""
+        state = self.model.begin(start) if self.state is None else self.state._replace(obs=start)
+        action = super().plan(state, batch)
+        self.state = self.model.step(state, action)[0]
+        return action
 
 
 def coloured_noise(beta: float, steps: int, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rnn.dynamics import BodyMismatch, Standardiser, check_data
+from rnn.dynamics import Standardiser
+from rnn.model_body import BodyMismatch, check_data
 
 __all__ = ["Ensemble", "EnsembleState"]
 

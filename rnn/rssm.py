@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnn.cell import Cell, map_state
-from rnn.dynamics import BodyMismatch
+from rnn.model_body import BodyMismatch
 from rnn.models import make_cell
 
 __all__ = ["RSSM", "LatentState", "balanced_kl", "symexp", "symlog", "two_hot", "two_hot_mean"]

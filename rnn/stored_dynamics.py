@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rnn.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
-from rnn.dynamics import Body, BodyMismatch, RecurrentDynamics
+from torch import Tensor
 
-__all__ = ["load_dynamics", "save_dynamics"]
+from rnn.checkpoint import CheckpointError, load_checkpoint, load_weights, save_checkpoint
+from rnn.dynamics import RecurrentDynamics
+from rnn.model_body import Body, BodyMismatch
+
+__all__ = ["load_dynamics", "read_dynamics", "save_dynamics"]
 
 KIND = "dynamics"
 
@@ -45,13 +48,8 @@ def load_dynamics(
         BodyMismatch: the stored model is of another body.
         CheckpointError: a damaged file, one of another kind, or a model of other settings.
     """
-    tensors, about = load_checkpoint(path, KIND)
+    tensors, about = _opened(path, Body(model.body, model.obs_size, model.action_size))
     file = Path(path).name
-    try:
-        known = Body(about.get("body", ""), len(tensors["obs_scale.mean"]), len(tensors["action_scale.mean"]))
-    except KeyError as error:
-        raise CheckpointError(f"{file} has no {error}: it is damaged; fit the model again") from error
-    known.check(Body(model.body, model.obs_size, model.action_size))
     named = about.get("readings", [])
     if named and readings and list(readings) != named:
         odd = sorted(set(named) ^ set(readings))
@@ -63,6 +61,34 @@ def load_dynamics(
         received = {name: settings[name] for name in other}
         raise CheckpointError(f"{file} is a model with {_told(other)}, received {_told(received)}; pass its settings")
     load_weights(model, tensors, file)
+
+
+def read_dynamics(path: str | os.PathLike[str], body: Body) -> RecurrentDynamics:
+    """A stored `RecurrentDynamics`, built with the settings it was saved with: cell, hidden, layers and bounded.
+
+    Raises:
+        FileNotFoundError: no such file.
+        BodyMismatch: it is of another body.
+        CheckpointError: a damaged file, or one of another kind.
+    """
+    tensors, about = _opened(path, body)
+    names = ("cell", "hidden", "layers", "bounded")
+    if missing := [name for name in names if name not in about]:
+        raise CheckpointError(f"{Path(path).name} was saved without {', '.join(missing)}; fit the model again")
+    model = RecurrentDynamics(body.readings, body.actions, body=body.name, **{name: about[name] for name in names})
+    load_weights(model, tensors, Path(path).name)
+    return model.eval()
+
+
+def _opened(path: str | os.PathLike[str], body: Body) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and description of a stored model of this body."""
+    tensors, about = load_checkpoint(path, KIND)
+    try:
+        known = Body(about.get("body", ""), len(tensors["obs_scale.mean"]), len(tensors["action_scale.mean"]))
+    except KeyError as error:
+        raise CheckpointError(f"{Path(path).name} has no {error}: it is damaged; fit the model again") from error
+    known.check(body)
+    return tensors, about
 
 
 def _told(settings: dict[str, Any]) -> str:

@@ -5,13 +5,14 @@
     python -m scripts.plan --task pendulum --method critic --episodes 15 --out runs/imagine_pendulum
     python -m scripts.plan --task pendulum --model latent --episodes 15 --out runs/plan_latent
     python -m scripts.plan --task pendulum --model truth --episodes 5 --out runs/plan_ceiling
+    python -m scripts.plan --task pendulum --model runs/world_pendulum/checkpoints/model.safetensors
 
-`cem`, `icem` and `mppi` plan in the model at every step; `critic` and `backpropagation` train a recurrent policy inside
-it between episodes, on imagined rollouts that end in a critic's value or by ascending the imagined return itself. About
-1 to 4 CPU-seconds per episode. `metrics.csv` has one row per episode: its return, the steps lived so far, and what the
-planner had expected of its first plan (a model that is exploited promises more than comes). `metrics.json` has the
-returns of fresh episodes with the last model, without exploration. CartPole should reach 200 of 200 within ten
-episodes, Pendulum about -150 within ten.
+The last one plans in what `scripts.fit_world` stored. `cem`, `icem` and `mppi` plan in the model at every step;
+`critic` and `backpropagation` train a recurrent policy inside it between episodes, on imagined rollouts that end in a
+critic's value or by ascending the imagined return itself. About 1 to 4 CPU-seconds per episode. `metrics.csv` has one
+row per episode: its return, the steps lived so far, and what the planner had expected of its first plan (a model that
+is exploited promises more than comes). `metrics.json` has the returns of fresh episodes with the last model, without
+exploration. CartPole should reach 200 of 200 within ten episodes, Pendulum about -150 within ten.
 """
 
 from __future__ import annotations
@@ -32,11 +33,14 @@ import tyro
 from torch import Tensor
 
 from agents.imagination import Dreamer, Imagination, ImaginedPolicy
-from agents.planning import Planner, model_return
+from agents.planning import Planner, RecurrentPlanner, model_return
 from agents.runs import Run
 from agents.tasks import TASKS, PlanningTask, TrueModel
+from rnn.dynamics import DynamicsState, RecurrentDynamics
 from rnn.ensemble import Ensemble
 from rnn.latent_dynamics import LatentDynamics
+from rnn.model_body import Body
+from rnn.stored_dynamics import read_dynamics
 
 IMAGINED = ("critic", "backpropagation")
 MODELS: dict[str, Any] = {"ensemble": Ensemble, "latent": LatentDynamics, "truth": TrueModel}
@@ -48,8 +52,8 @@ class Args:
     task: str = "cartpole"
     """"cartpole" or "pendulum"."""
     model: str = "ensemble"
-    """"ensemble" or "latent" (a latent state-space model), learned from scratch, or "truth": the task's own equations,
-    the ceiling."""
+    """"ensemble" or "latent" (a latent state-space model), learned from scratch; "truth": the task's own equations, the
+    ceiling; or the file of a model that `scripts.fit_world` stored."""
     method: str = "icem"
     """"cem", "icem", "mppi" (plans), or "critic", "backpropagation" (a policy trained in imagination)."""
     episodes: int = 12
@@ -82,18 +86,23 @@ def main(args: Args) -> list[float]:
     task, rng = TASKS[args.task], np.random.default_rng(args.seed)
     env = task.make()
     size = env.observation_space.shape[0]
-    model = TrueModel(task) if args.model == "truth" else MODELS[args.model](size, 1, body=task.env_id)
+    if args.model in MODELS:
+        model: Any = TrueModel(task) if args.model == "truth" else MODELS[args.model](size, 1, body=task.env_id)
+    else:
+        stored = read_dynamics(args.model, Body(task.env_id, size, 1))
+        model = InUnits(stored, float(env.action_space.high[0]))
+    learns = isinstance(model, Ensemble | LatentDynamics)
     chooser = make_chooser(args, task, model, size)
     data: list[list[tuple[np.ndarray, float, np.ndarray]]] = []
     lives: list[Tensor] = []
     returns, lived, cpu, began = [], 0, 0.0, time.process_time()
     with Run(args.out, args) as run:
         for episode in range(args.episodes):
-            chosen = None if args.model != "truth" and episode < args.random else chooser
+            chosen = None if learns and episode < args.random else chooser
             score, expected, steps = live(env, task, chosen, rng, args.seed * 1000 + episode)
             lived += len(steps)
             data.append(steps)
-            if not isinstance(model, TrueModel):
+            if learns:
                 learn(model, data, episode)
             if isinstance(chooser, Dreamer):
                 lives.append(torch.as_tensor(np.array([row[0] for row in steps]), dtype=torch.float32))
@@ -114,16 +123,31 @@ def main(args: Args) -> list[float]:
     return returns
 
 
+class InUnits:
+    """A stored model, which knows actions in the environment's units, for actions in [-1, 1]."""
+
+    def __init__(self, model: RecurrentDynamics, high: float):
+        self.model, self.high = model, high
+
+    def begin(self, obs: Tensor) -> DynamicsState:
+        return self.model.begin(obs)
+
+    def step(self, state: DynamicsState, action: Tensor) -> tuple[DynamicsState, Tensor]:
+        return self.model.step(state, self.high * action)
+
+
 def check(args: Args) -> None:
     """Refuse what cannot be planned with.
 
     Raises:
         ValueError: an unknown name, or a count that is too small.
     """
-    known = {"task": tuple(TASKS), "model": tuple(MODELS), "method": ("cem", "icem", "mppi", *IMAGINED)}
+    known = {"task": tuple(TASKS), "method": ("cem", "icem", "mppi", *IMAGINED)}
     for name, values in known.items():
         if getattr(args, name) not in values:
             raise ValueError(f"unknown {name} {getattr(args, name)!r}; the {name}s are {', '.join(values)}")
+    if args.model not in MODELS and not Path(args.model).is_file():
+        raise ValueError(f"unknown model {args.model!r}; it is {', '.join(MODELS)}, or a file of scripts.fit_world")
     least = {"episodes": 1, "random": 0, "steps": 1, "updates": 0, "judged": 0, "seed": 0, "iterations": 1}
     for name, bound in least.items():
         if getattr(args, name) < bound:
@@ -147,16 +171,12 @@ def make_chooser(args: Args, task: PlanningTask, model: Any, size: int) -> Plann
             learning_rate=3e-3,
         )
         return Dreamer(trainer, batch=128, burn_in=4, seed=args.seed)
-    return Planner(
-        model_return(model, task.reward, alive=task.alive, to_model=task.to_model),
-        1,
-        method=args.method,
-        horizon=task.horizon,
-        candidates=args.candidates,
-        elites=max(4, args.candidates // 10),
-        iterations=args.iterations,
-        seed=args.seed,
-    )
+    settings: dict[str, Any] = {"method": args.method, "horizon": task.horizon, "candidates": args.candidates}
+    settings |= {"elites": max(4, args.candidates // 10), "iterations": args.iterations, "seed": args.seed}
+    objective = model_return(model, task.reward, alive=task.alive, to_model=task.to_model)
+    if isinstance(model, InUnits):
+        return RecurrentPlanner(model, objective, 1, **settings)
+    return Planner(objective, 1, **settings)
 
 
 def choose(chooser: Planner | Dreamer, obs: np.ndarray, *, explore: bool) -> Tensor:

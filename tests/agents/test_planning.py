@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from agents.planning import Planner, PlannerConfig, coloured_noise, model_return
+from agents.planning import Planner, PlannerConfig, RecurrentPlanner, coloured_noise, model_return
 from agents.tasks import TASKS, TrueModel
+from rnn.dynamics import RecurrentDynamics
 
 A, B = torch.tensor([[1.0, 0.2], [0.0, 1.0]]), torch.tensor([[0.0], [0.2]])
 
@@ -111,3 +112,19 @@ def test_with_the_true_equations_the_pendulum_is_swung_up():
         obs, reward, *_ = env.step(task.to_env(action))
         rewards.append(reward)
     assert np.mean(rewards[-20:]) > -0.1
+
+
+def test_a_planner_in_a_recurrent_model_hears_every_reading_and_action_until_it_is_reset():
+    torch.manual_seed(0)
+    model = RecurrentDynamics(2, 1, cell="gru", hidden=4)
+    objective = model_return(model, lambda obs, action, after: -action.square().sum(-1) + 0.1 * obs.sum(-1))
+    planner = RecurrentPlanner(model, objective, 1, horizon=3, candidates=8, elites=2, iterations=1)
+    readings = torch.randn(5, 3, 2)
+    state = model.begin(readings[0])
+    with torch.no_grad():
+        for reading in readings:
+            action = planner.plan(reading, 3)
+            state, _ = model.step(state._replace(obs=reading), action)
+    torch.testing.assert_close(planner.state.cell, state.cell)
+    planner.reset()
+    assert planner.state is None and planner.mean is None

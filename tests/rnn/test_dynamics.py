@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from rnn.dynamics import BodyMismatch, RecurrentDynamics, Standardiser, fit, horizon, open_loop_error
+from rnn.dynamics import RecurrentDynamics, Standardiser, fit, horizon, open_loop_error
 from rnn.ensemble import Ensemble
+from rnn.model_body import BodyMismatch
 from rnn.rssm import RSSM, balanced_kl, symexp, symlog, two_hot, two_hot_mean
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from rnn.arx import least_squares
-from rnn.dynamics import BodyMismatch, fit, open_loop_error
+from rnn.dynamics import fit, open_loop_error
+from rnn.model_body import BodyMismatch
 from rnn.scheduled import ScheduledDynamics, hinges
 
 

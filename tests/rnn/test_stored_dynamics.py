@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from rnn.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from rnn.dynamics import BodyMismatch, RecurrentDynamics
+from rnn.dynamics import RecurrentDynamics
+from rnn.model_body import BodyMismatch
 from rnn.stored_dynamics import load_dynamics, save_dynamics
 
 SHAPE = {"cell": "gru", "hidden": 5}

@@ -9,8 +9,11 @@ import yaml
 
 from agents.planning import PlannerConfig
 from agents.recurrent_ppo import RecurrentPPO
+from rnn.checkpoint import CheckpointError
 from rnn.dynamics import RecurrentDynamics, fit
 from rnn.ensemble import Ensemble
+from rnn.model_body import BodyMismatch
+from rnn.stored_dynamics import save_dynamics
 from scripts import export, fit_world, plan, train_ppo, train_salamander
 
 
@@ -28,7 +31,7 @@ from scripts import export, fit_world, plan, train_ppo, train_salamander
         (fit_world, {"length": 20}, "length is at least 60: open loops are learned from; received 20"),
         (fit_world, {"gradient_steps": -1}, "gradient_steps is at least 0; received -1"),
         (fit_world, {"layers": (0,)}, "at least 1 unit"),
-        (plan, {"model": "runs/model.safetensors"}, "unknown model .*the models are ensemble, latent, truth"),
+        (plan, {"model": "runs/model.safetensors"}, "unknown model .*it is ensemble, latent, truth, or a file"),
         (plan, {"method": "cemm"}, "the methods are cem, icem, mppi, critic, backpropagation"),
         (plan, {"iterations": 0}, "iterations is at least 1"),
         (plan, {"episodes": 0}, "episodes is at least 1"),
@@ -132,6 +135,18 @@ def test_logged_data_that_are_not_finite_are_told_by_their_place():
         Ensemble(2, 1).fit(obs[0], actions[3], obs[1], steps=1)
     with pytest.raises(ValueError, match=r"received obs \(20, 3, 2\) and actions \(20, 3, 1\)"):
         fit(RecurrentDynamics(2, 1, hidden=4), obs[:-1], actions, warmup=2, stages={2: 1})
+
+
+def test_a_stored_model_is_planned_in_and_not_given_to_another_task(tmp_path):
+    file, shape = tmp_path / "model.safetensors", {"cell": "gru", "hidden": 4, "layers": [], "bounded": False}
+    save_dynamics(file, RecurrentDynamics(3, 1, body="Pendulum-v1", **shape), **shape)
+    args = plan.Args(task="pendulum", model=str(file), episodes=1, candidates=10, iterations=1, out=tmp_path / "run")
+    assert -2000 < plan.main(args)[0] <= 0
+    with pytest.raises(BodyMismatch, match=r"'Pendulum-v1' \(3 readings, 1 action\), asked about 'CartPole-v1' \(4"):
+        plan.main(replace(args, task="cartpole"))
+    save_dynamics(file, RecurrentDynamics(3, 1, body="Pendulum-v1", **shape), cell="gru")
+    with pytest.raises(CheckpointError, match="saved without hidden, layers, bounded"):
+        plan.main(args)
 
 
 @pytest.mark.parametrize("wrong", [{"horizon": 0}, {"iterations": 0}, {"temperature": 0.0}, {"decay": 0.5}])

@@ -9,7 +9,8 @@ import torch
 from agents.drive_planning import ModelPilot
 from agents.drive_world import READINGS
 from benchmarks import salamander_world as benchmark
-from rnn.dynamics import BodyMismatch, RecurrentDynamics
+from rnn.dynamics import RecurrentDynamics
+from rnn.model_body import BodyMismatch
 from rnn.stored_dynamics import save_dynamics
 from scripts import salamander_world as script
 
