@@ -155,6 +155,7 @@ class OscillatorGait:
         frequency: range of frequencies, Hz.
         feedback: whether joint angles reach the oscillators; without them and without heading it is an oscillator and
             a spring and damper, nothing more.
+        phase: whether the first oscillator's phase at the start is a number of the gait too; without it that is 0.
 
     >>> gait = OscillatorGait(2, 0.04, angles=(1, 2), velocities=(6, 7))
     >>> controller = gait.controller(np.full((5, gait.space.size), 0.5))
@@ -173,6 +174,7 @@ class OscillatorGait:
         heading: int | None = None,
         frequency: tuple[float, float] = (0.2, 3.0),
         feedback: bool = True,
+        phase: bool = False,
     ):
         self.joints, self.dt = joints, dt
         self.angles, self.velocities, self.heading = list(angles), list(velocities), heading
@@ -185,6 +187,7 @@ class OscillatorGait:
                 "damping": (Range(0.01, 2.0, "log"), 1),
                 **({"feedback": (Range(-5.0, 5.0), 1)} if feedback else {}),
                 **({} if heading is None else {"steer": (Range(-1.0, 1.0), 1)}),
+                **({"phase": (Range(-math.pi, math.pi, "angle"), 1)} if phase else {}),
             }
         )
 
@@ -221,12 +224,12 @@ class GaitController:
 
     def initial_state(self, batch: int) -> Any:
         """Phases that the lags ask for, and full amplitude; phases alone [B, K] of oscillators that hear nothing."""
+        behind = np.cumsum(self.numbers["lag"], 1)
+        start = np.concatenate([np.zeros((len(behind), 1)), -behind], 1) + self.numbers.get("phase", 0.0)
         if not self.listens:
-            behind = np.cumsum(self.numbers["lag"], 1)
-            start = np.concatenate([np.zeros((len(behind), 1)), -behind], 1)
             return np.broadcast_to(start, (batch, self.gait.joints)).copy()
-        lag = torch.cat([torch.zeros(len(self.values["lag"]), 1), self.values["lag"].cumsum(1)], 1)
-        phase = torch.cat([-lag, math.pi - lag], 1)
+        front = torch.as_tensor(start, dtype=torch.float32)
+        phase = torch.cat([front, front + math.pi], 1)
         phase = torch.remainder(phase + math.pi, 2 * math.pi) - math.pi
         state = self.cell.initial_state(batch)
         return state._replace(

@@ -26,17 +26,38 @@ class ForwardBatch(VectorEnv[Any, Any, Any]):
         threads: of the physics.
         noise: standard deviation of what is added to observations.
         delay: control steps by which observations come late.
+        coarse: the swimmer in one Runge-Kutta step of 40 ms per control step, not four of 10 ms: four times as many
+            steps a second, and returns of whole episodes about 0.5 lower (measured; correlation over gaits 0.9998).
+            For searching, not for judging.
+        alike: all worlds of a reset start from the same state, so that returns differ by what acts in them alone.
 
     Raises:
-        ValueError: an environment of another kind.
+        ValueError: an environment of another kind, or a coarse one that is not the swimmer.
+
+    >>> worlds = ForwardBatch("Swimmer-v5", 3, alike=True)
+    >>> obs, _ = worlds.reset(seed=0)
+    >>> bool((obs == obs[0]).all())
+    True
     """
 
-    def __init__(self, env_id: str, num_envs: int, *, threads: int = 1, noise: float = 0.0, delay: int = 0):
+    def __init__(
+        self,
+        env_id: str,
+        num_envs: int,
+        *,
+        threads: int = 1,
+        noise: float = 0.0,
+        delay: int = 0,
+        coarse: bool = False,
+        alike: bool = False,
+    ):
         if env_id not in ("Swimmer-v5", "HalfCheetah-v5"):
             raise ValueError(f"the batch knows Swimmer-v5 and HalfCheetah-v5, received {env_id!r}")
+        if coarse and env_id != "Swimmer-v5":
+            raise ValueError(f"only Swimmer-v5 bears coarse steps, received {env_id!r}; leave out `coarse`")
         single: Any = gymnasium.make(env_id)
         core = single.unwrapped
-        self.num_envs, self.noise, self.delay = num_envs, noise, delay
+        self.num_envs, self.noise, self.delay, self.alike = num_envs, noise, delay, alike
         self.single_observation_space, self.single_action_space = core.observation_space, core.action_space
         self.observation_space = batch_space(core.observation_space, num_envs)
         self.action_space = batch_space(core.action_space, num_envs)
@@ -47,6 +68,8 @@ class ForwardBatch(VectorEnv[Any, Any, Any]):
         self.forward_weight, self.cost_weight = core._forward_reward_weight, core._ctrl_cost_weight
         self.spread, self.normal_speeds = core._reset_noise_scale, env_id == "HalfCheetah-v5"
         self.qpos0, self.qvel0 = core.init_qpos.copy(), core.init_qvel.copy()
+        if coarse:
+            core.model.opt.timestep, self.skip = core.dt, 1
         self.batch = mujoco.batch.Batch(core.model, num_envs, threads)
         self.qpos, self.qvel, self.ctrl = (self.batch.bind(name) for name in ("qpos", "qvel", "ctrl"))
         self.elapsed = np.zeros(num_envs, dtype=np.int64)
@@ -84,8 +107,9 @@ class ForwardBatch(VectorEnv[Any, Any, Any]):
 
     def _start(self, ids: np.ndarray) -> None:
         self.batch.reset(ids)
-        shape = len(ids), len(self.qvel0)
-        self.qpos[ids] = self.qpos0 + self.rng.uniform(-self.spread, self.spread, (len(ids), len(self.qpos0)))
+        rows = 1 if self.alike else len(ids)
+        shape = rows, len(self.qvel0)
+        self.qpos[ids] = self.qpos0 + self.rng.uniform(-self.spread, self.spread, (rows, len(self.qpos0)))
         speeds = self.rng.normal(size=shape) if self.normal_speeds else self.rng.uniform(-1, 1, shape)
         self.qvel[ids] = self.qvel0 + self.spread * speeds
         self.elapsed[ids] = 0

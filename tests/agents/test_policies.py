@@ -130,6 +130,17 @@ def test_late_sensors_show_what_was_there_before():
     np.testing.assert_array_equal(shown[1], seen[0])
 
 
+def test_coarse_worlds_return_nearly_the_same_and_alike_ones_exactly():
+    gait = OscillatorGait(2, 0.04, angles=(1, 2), velocities=(6, 7), feedback=False)
+    wave = gait.space.encode(dict(frequency=0.7, amplitude=1.4, lag=1.0, stiffness=4.0, damping=0.2))
+    fine, coarse, alike = (ForwardBatch("Swimmer-v5", 2, **how) for how in ({}, {"coarse": True}, {"alike": True}))
+    a, b, c = (gait_returns(gait, env, wave, 300, seed=4) for env in (fine, coarse, alike))
+    np.testing.assert_allclose(a, b, atol=0.5)
+    assert a.min() > 40 and a[0] != a[1] and c[0] == c[1]
+    with pytest.raises(ValueError, match="only Swimmer-v5 bears coarse steps"):
+        ForwardBatch("HalfCheetah-v5", 1, coarse=True)
+
+
 def test_gaits_side_by_side_swim_as_they_do_alone_and_a_wave_to_the_tail_swims_forward():
     gait = OscillatorGait(2, 0.04, angles=(1, 2), velocities=(6, 7), heading=0)
     wave = dict(frequency=1.0, amplitude=0.8, stiffness=2.0, damping=0.1, feedback=0.0, steer=0.0)
@@ -144,8 +155,8 @@ def test_gaits_side_by_side_swim_as_they_do_alone_and_a_wave_to_the_tail_swims_f
 def test_oscillators_that_hear_nothing_beat_as_those_that_listen_to_nothing_said():
     """In closed form or stepped, the same torques, whatever the gait."""
     rng = np.random.default_rng(0)
-    deaf = OscillatorGait(3, 0.04, angles=(1, 2, 3), velocities=(4, 5, 6), heading=0, feedback=False)
-    keen = OscillatorGait(3, 0.04, angles=(1, 2, 3), velocities=(4, 5, 6), heading=0)
+    deaf = OscillatorGait(3, 0.04, angles=(1, 2, 3), velocities=(4, 5, 6), heading=0, feedback=False, phase=True)
+    keen = OscillatorGait(3, 0.04, angles=(1, 2, 3), velocities=(4, 5, 6), heading=0, phase=True)
     numbers = [dict(zip(deaf.space.ranges, parts, strict=True)) for parts in _draws(rng, deaf.space, 4)]
     controllers = [
         gait.controller(np.stack([gait.space.encode({**n, **more}) for n in numbers]))

@@ -64,7 +64,7 @@ def test_each_episodes_own_recurrence_outlives_the_last_value(tmp_path):
 
 
 def test_evolved_swimmers_are_judged_in_gymnasiums_own_environment(tmp_path):
-    args = evolve_swimmer.Args(seeds=[0], population=4, short=1, long=0, episodes=1, out=tmp_path)
+    args = evolve_swimmer.Args(seeds=[0], population=4, short=1, long=0, refine=1, finals=1, episodes=1, out=tmp_path)
     row = evolve_swimmer.main(args)[0]
     assert row["mean"] > 50 and float(rows(tmp_path / "scores.csv")[0]["mean"]) == row["mean"]
 
@@ -73,6 +73,7 @@ def test_the_plain_oscillator_does_not_feel_its_heading_and_the_other_does():
     obs = np.zeros((2, 8))
     obs[1, 0] = 1.0  # heading, rad
     gentle = dict(frequency=1.0, amplitude=0.3, lag=1.5, stiffness=1.0, damping=0.1, feedback=0.5, steer=0.5)
+    gentle["phase"] = 0.3
     for name, gait in evolve_swimmer.GAITS.items():
         controller = gait.controller(np.tile(gait.space.encode(gentle), (2, 1)))
         torque, _ = controller.act(obs, controller.initial_state(2), step=0, first=np.ones(2, bool))
@@ -141,11 +142,21 @@ def test_a_price_of_effort_breeds_weaker_muscles_and_tables_keep_prices_apart(tm
     assert table.count("coarse physics for 0.6 of the time |") == 2 and "effort 50; up to 3.8 Hz" in table
 
 
+def test_of_the_last_candidates_that_is_chosen_which_swims_furthest():
+    args, gait = evolve_swimmer.Args(population=4, finals=1), evolve_swimmer.GAITS["steered"]
+    good = gait.space.encode({**evolve_swimmer.STATED, **evolve_swimmer.SILENT})
+    poor = [gait.space.encode({**evolve_swimmer.STATED, **evolve_swimmer.SILENT, "lag": lag}) for lag in (-0.5, -1.5)]
+    candidates = np.array([poor[0], good, poor[1], good])
+    found = evolve_swimmer.Found(np.array(poor[1]), candidates, np.array([2.0, 1.0, 0.5, -1.0]))  # the start misled
+    assert (evolve_swimmer.choose(args, gait, found, seed=0) == good).all()
+
+
 def test_feedback_that_does_not_pay_is_left_out(tmp_path, monkeypatch):
     """A search that finds the worst of gaits leaves the oscillator as it was; one that finds a better gait is heard."""
     args = evolve_swimmer.Args(seeds=[0], controller="guarded", noise=0.1, delay=5, trials=4, out=tmp_path)
     gait = evolve_swimmer.GAITS["feedback"]
     numbers = dict(frequency=1.0, amplitude=0.8, lag=1.5, stiffness=2.0, damping=0.1, feedback=0.0, steer=0.0)
+    numbers["phase"] = 0.0
     base, still = gait.space.encode(numbers), gait.space.encode({**numbers, "amplitude": 0.1})
     assert evolve_swimmer.better(args, gait, base, still, seed=0, steps=100) is base
     assert (evolve_swimmer.better(args, gait, still, base, seed=0, steps=100) == base).all()
