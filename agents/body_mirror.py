@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from agents.cpg_policy import CpgActor
+from agents.spinal_actor import SpinalActor
+from agents.synergies import SynergyHead, synergies
 from rnn.cpg import PhaseCell
 from sim.anatomy import MUSCLE_NAMES
 
@@ -49,6 +51,12 @@ def muscle_mirror() -> Reflection:
     return _even([MUSCLE_NAMES.index(_across(name)) for name in MUSCLE_NAMES])
 
 
+def synergy_mirror() -> Reflection:
+    """Of the 48 `agents.synergies`, each of which is its own image, or that turned round."""
+    patterns = synergies()
+    return Reflection(torch.arange(48), (patterns * muscle_mirror().of(patterns, 0)).sum(0).round())
+
+
 def generator_mirror(cell: PhaseCell) -> dict[str, Reflection]:
     """Of a phase network's "unit" [N], "edge" [E], "input" [I] and "output" [O]."""
     S, limbs = cell.segments, len(cell.limbs)
@@ -72,10 +80,11 @@ def tie_sides(actor: CpgActor, head: nn.Module, senses: Reflection) -> None:
     cpg, muscles = actor.cpg, muscle_mirror()
     assert isinstance(cpg, PhaseCell)
     parts = generator_mirror(cpg)
-    latent = parts["output"] + senses
+    latent = muscles + senses + _even([0]) if isinstance(actor, SpinalActor) else parts["output"] + senses
+    rows = synergy_mirror() if isinstance(head, SynergyHead) else muscles
     pairs: list[tuple[Tensor, Reflection, Reflection | None]] = [
-        (head.linear.weight, muscles, latent),  # type: ignore[union-attr, list-item]
-        (head.linear.bias, muscles, None),  # type: ignore[union-attr, list-item]
+        (head.linear.weight, rows, latent),  # type: ignore[union-attr, list-item]
+        (head.linear.bias, rows, None),  # type: ignore[union-attr, list-item]
         (actor.sense.weight, parts["input"], senses),
         (actor.base, parts["input"], None),
         *((getattr(cpg, name), parts["unit"], None) for name in ("nu0", "nu1", "r0", "r1")),
@@ -83,7 +92,9 @@ def tie_sides(actor: CpgActor, head: nn.Module, senses: Reflection) -> None:
     ]
     noise = head.log_std
     assert isinstance(noise, nn.Parameter)
-    if noise.dim() == 2:
+    if isinstance(head, SynergyHead):  # each synergy is its own image
+        pairs.append((noise, _even(latent.order.tolist()), None))
+    elif noise.dim() == 2:
         pairs.append((noise, _even(latent.order.tolist()), muscles))
     else:
         pairs.append((noise, muscles, None))

@@ -64,11 +64,19 @@ class CpgActor(Cell):
     def initial_state(self, batch: int) -> CpgActorState:
         return CpgActorState(self.cpg.initial_state(batch))
 
+    def drives(self, x: Tensor) -> Tensor:
+        """Input of the generator [..., D] for features [..., I]."""
+        return self.base + self.sense(x)
+
+    def output(self, y: Tensor, x: Tensor) -> Tensor:
+        """What goes on [..., O] of the generator's outputs and the features."""
+        return torch.cat([y, x], -1)
+
     def forward(self, x: Tensor, state: CpgActorState, tap: Tap = no_tap) -> tuple[Tensor, CpgActorState]:
         x = tap("input", x)
-        drive = tap("drive", self.base + self.sense(x))
+        drive = tap("drive", self.drives(x))
         y, inner = self.cpg(drive, state.cpg, scoped(tap, "cpg"))
-        return torch.cat([y, x], -1), CpgActorState(inner)
+        return self.output(y, x), CpgActorState(inner)
 
     def sequence(
         self, xs: Tensor, state: CpgActorState, resets: Tensor | None, fresh: Any, holds: tuple[()] = ()
@@ -76,9 +84,9 @@ class CpgActor(Cell):
         """The whole sequence, where the generator is made of phase oscillators: five to ten times faster on a CPU."""
         if type(self.cpg) is not PhaseCell:
             raise TooHard(f"{type(self.cpg).__name__} has only the loop")
-        drive = self.base + self.sense(xs)
+        drive = self.drives(xs)
         ys, inner = phase_sequence(self.cpg, drive, state.cpg, resets, None if fresh is None else fresh.cpg)
-        return torch.cat([ys, xs], -1), CpgActorState(inner), {}
+        return self.output(ys, xs), CpgActorState(inner), {}
 
 
 def chain_profile(frequency: float, amplitude: float, coupling: float = 40.0) -> Profile:

@@ -108,26 +108,10 @@ class MusclePPO(RecurrentPPO):
     config: MusclePPOConfig
 
     def make_policy(self) -> RecurrentPolicy:
-        c, space = self.config, self.action_space
-        if space.shape != (MUSCLES,) or (space.low != -1).any():  # type: ignore[attr-defined]
-            raise ValueError(f"this learner acts on {MUSCLES} muscles with normalise_actions=True, received {space}")
+        c = self.config
+        self.check_muscles()
         actor = CpgActor(self.obs_size, self._generator(), drive=DRIVE) if c.cell == OSCILLATORS else None
-        if actor is None:
-            policy = super().make_policy()
-        else:
-            policy = RecurrentPolicy(
-                self.obs_size,
-                space,
-                cell=actor,
-                hidden=c.hidden,
-                shared=c.shared,
-                critic_cell=c.critic_cell,
-                layers=c.layers,
-                normalise=c.normalise,
-                noise=c.noise,
-                noise_steps=c.noise_steps,
-                log_std=c.log_std,
-            )
+        policy = super().make_policy() if actor is None else self.policy_around(actor)
         with torch.no_grad():
             bias, weight = policy.head.linear.bias, policy.head.linear.weight
             bias[: 2 * SEGMENTS], bias[2 * SEGMENTS :] = -1.0, 2 * c.tone - 1
@@ -140,6 +124,29 @@ class MusclePPO(RecurrentPPO):
         if actor is not None and c.senses:
             tie_sides(actor, policy.head, sense_mirror(c.senses))
         return policy
+
+    def check_muscles(self) -> None:
+        """Refuse other actions than normalised activations."""
+        space: Any = self.action_space
+        if space.shape != (MUSCLES,) or (space.low != -1).any():
+            raise ValueError(f"this learner acts on {MUSCLES} muscles with normalise_actions=True, received {space}")
+
+    def policy_around(self, actor: CpgActor) -> RecurrentPolicy:
+        """A policy with the settings' critic and exploration, and this actor."""
+        c = self.config
+        return RecurrentPolicy(
+            self.obs_size,
+            self.action_space,
+            cell=actor,
+            hidden=c.hidden,
+            shared=c.shared,
+            critic_cell=c.critic_cell,
+            layers=c.layers,
+            normalise=c.normalise,
+            noise=c.noise,
+            noise_steps=c.noise_steps,
+            log_std=c.log_std,
+        )
 
     def _generator(self) -> PhaseCell:
         # Half of the frequency and of the amplitude follows the drive, so that feedback has something to act on.
@@ -203,7 +210,7 @@ def muscle_worlds(
     *,
     coarse: bool = True,
     prices: Prices | None = None,
-    steps: int = 500,
+    steps: int | None = None,
     threads: int = 1,
     **options: Any,
 ) -> Staggered:
@@ -212,23 +219,27 @@ def muscle_worlds(
     Coarse physics takes steps of 5 ms: Euler's, nine times as many control steps a second in water; on land, where
     they mislead (see `agents.gait_evolution.COARSE`), discrete ones, twice as many. What is learned in it alone may
     rest on its errors: a reflex that swam at 1.03 BL/s in it made 0.55 in the published physics. So the last part
-    belongs in that.
+    belongs in that. Steering is rewarded by progress (see `sim.salamander_tasks.Steer`).
 
     Args:
         task: "swim", "walk", "shore" or "steer".
         num_envs: B.
         coarse: physics of 5 ms, or the published one.
         prices: what is taken off the reward of swimming or walking; None for nothing.
-        steps: control steps (10 ms) of an episode.
+        steps: control steps (10 ms) of an episode; None for 500, or 1000 with a goal.
         threads: of the physics.
         **options: others of the environment (world, terminate, ...).
     """
     physics: dict[str, Any] = COARSE["walk" if task in ("walk", "shore") else "swim"] if coarse else {}
+    if options.get("world") == "rough" or task == "shore":
+        options = {"reset_spread": 2.0, **options}  # BL: other stones under the feet; on the beach and in the water
+    if task == "steer":
+        options = {"task_options": {"reward": "progress"}, **options}
     env = gymnasium.make_vec(
         f"sim:salamander/{task.capitalize()}-v0",
         num_envs=num_envs,
         normalise_actions=True,
-        max_episode_steps=steps,
+        max_episode_steps=steps or (1000 if task in ("shore", "steer") else 500),
         reset_noise=0.05,  # rad
         threads=threads,
         **physics,

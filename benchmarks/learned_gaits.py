@@ -94,7 +94,7 @@ def terms(run: dict[str, Any]) -> tuple[Any, ...]:
 def usual(task: str, effort: float | None = None) -> tuple[Any, ...]:
     """Those of a task's runs as they are now."""
     prices = PRICES[task] if effort is None else replace(PRICES[task], effort=effort)
-    coarse = train_salamander.Args().coarse
+    coarse = train_salamander.complete(train_salamander.Args()).coarse
     return task, SPINE[task], *asdict(prices).values(), FREQUENCY[task][1], coarse
 
 

@@ -1,15 +1,17 @@
-"""PPO through the newt's 48 muscles: oscillators inside the actor, and a plain recurrent cell, from the same posture.
+"""PPO through the newt's 48 muscles: swim, walk, cross rough ground, reach the water, steer; each beside its controls.
 
     python -m benchmarks.muscle_policies --seeds 0 1 2
-    python -m benchmarks.muscle_policies --tasks walk --cells oscillators --seeds 0 1 2
-    python -m benchmarks.muscle_policies --cells oscillators --no-prices --seeds 0 1 2
+    python -m benchmarks.muscle_policies --tasks rough steer --cells generator --seeds 0 1 2
+    python -m benchmarks.muscle_policies --tasks swim --cells oscillators --no-prices --seeds 0 1 2
 
-Learned in worlds of coarse physics (Euler steps of 5 ms) by `scripts/train_salamander.py`, judged greedily in eight of
-the published physics, which start a little differently, for eight seconds. Beside it: the animal at rest, what the
-oscillators do before they have learned anything (a wave whose frequency, lag and gain are stated, limbs stiff: see
-`agents.muscle_ppo`), and the fixed pattern generator of `rnn.cpg` with the recorded animal's profiles at one drive.
-Writes `benchmarks/results/muscle_policies.json` and `.md` after every run; runs already there are not repeated. One to
-two CPU-minutes per run.
+Learned by `scripts/train_salamander.py`, mostly in worlds of coarse physics, judged greedily in eight of the published
+physics, which start a little differently (`benchmarks.muscle_judges`). Three kinds of policy: "oscillators" begin as a
+wave whose frequency, lag and gain are stated, limbs stiff (`agents.muscle_ppo`); "generator" begins as the fixed
+pattern generator of `rnn.cpg` with the recorded animal's profiles and learns feedback (`agents.spinal_ppo`); a GRU
+begins at rest. Beside them: the animal at rest, both starts before learning, and the fixed pattern generator with a
+rule for its drive that nobody learned (`agents.drive_level`: one drive; walk until afloat, then swim; turn towards the
+target). Writes `benchmarks/results/muscle_policies.json` and `.md` after every run; runs already there are not
+repeated. One to two CPU-minutes per run.
 """
 
 from __future__ import annotations
@@ -27,156 +29,173 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import torch
 import tyro
 
-from agents.drive_level import SWIM, WALK, HeldDrive
+from agents.drive_level import SWIM, WALK, BearingDrive, HeldDrive, ShoreDrive
 from agents.evaluation import Greedy
-from agents.experiment import live
 from agents.muscle_actors import Activations, DrivenMuscles
-from agents.muscle_ppo import OSCILLATORS, MusclePPO, muscle_settings, muscle_worlds
+from agents.muscle_ppo import OSCILLATORS, MusclePPO, muscle_worlds
 from agents.runs import write_atomically
+from agents.spinal_ppo import GENERATOR, SpinalPPO, muscle_learner
+from benchmarks.muscle_judges import TASKS, judge
 from scripts import train_salamander
-from sim.gait import gait_metrics
-from sim.reference import check
-from sim.trajectory import Trajectory
 
-WORLDS, SETTLING = 8, 2.0  # animals that judge, s left out of every recording
-RULES = {
-    "idle": {"swim": HeldDrive((-1.0, 0.0, 1.0)), "walk": HeldDrive((-1.0, 0.0, 1.0))},
-    "fixed pattern generator": {"swim": HeldDrive(SWIM), "walk": HeldDrive(WALK)},
+WORLDS = 8  # animals that judge
+RULES: dict[str, Callable[[Any], Any]] = {
+    "swim": lambda names: HeldDrive(SWIM),
+    "walk": lambda names: HeldDrive(WALK),
+    "rough": lambda names: HeldDrive(WALK),
+    "shore": ShoreDrive,
+    "steer": BearingDrive,
 }
-START = "oscillators before learning"
+CELLS = {
+    "swim": [OSCILLATORS, "gru"],
+    "walk": [OSCILLATORS, GENERATOR, "gru"],
+    "rough": [GENERATOR, "gru"],
+    "shore": [GENERATOR, "gru"],
+    "steer": [GENERATOR, "gru"],
+}
+"""Of each task where none are asked for."""
+INTRODUCTION = f"""# PPO through 48 muscles
+
+Greedy policies in the published physics: means of {WORLDS} animals and of seeds. `oscillators` begin as a stated wave
+with stiff limbs, `gru` at rest; `generator` begins as the fixed pattern generator with the recorded animal's profiles,
+deaf and at one drive (at the shore, where it hears how deep it is, a drive that rises with that from 2 to 4), and
+learns feedback. "Before learning" is what these starts do. In every table: the animal at rest, and the fixed pattern
+generator with a rule for its drive, which nobody learned. Cost: positive muscle work per way and body mass, J/(kg m),
+which the tasks themselves hardly price."""
+HEADS = {
+    "gait": "Ahead is along +x; slowest: the least of the animals. The newt swims at 0.71 BL/s with a stride of "
+    "0.225 BL and 1.16 waves, and walks at about 0.3 BL/s with a duty factor of 0.76. In band: measures inside the "
+    "animal's band, in how many of {animals} animals times seeds; diverged: of so many.",
+    "rough": "Stones up to 0.05 BL high, other ones for every animal.",
+    "shore": "Arrived: the share that crosses the line 4 BL off the water's edge within 30 s; median time of those.",
+    "steer": "Targets found in 20 s, each 3 BL from the last; gained: body lengths by which targets came nearer. Fell: "
+    "turned over.",
+}
 
 
 @dataclass
 class Args:
-    tasks: list[str] = field(default_factory=lambda: ["swim"])
-    """ "swim" or "walk"."""
-    cells: list[str] = field(default_factory=lambda: [OSCILLATORS, "gru"])
-    """ "oscillators", or of `rnn.models`."""
+    tasks: list[str] = field(default_factory=lambda: list(TASKS))
+    """Out of swim, walk, rough, shore, steer."""
+    cells: list[str] = field(default_factory=list)
+    """ "oscillators", "generator", or of `rnn.models`; none: those of `CELLS`."""
     seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
     """One run each."""
     prices: bool = True
     """Whether swaying, effort and bending are priced as in evolution (see `agents.gait_evolution.PRICES`)."""
-    steps: int = train_salamander.STEPS["muscle"]
+    steps: int = 160_000
     """Environment steps per run."""
-    seconds: float = 8.0
-    """Length of a judged recording."""
+    seconds: float | None = None
+    """Length of a judged recording; None for that of the task (see `benchmarks.muscle_judges.judge`)."""
     runs: Path = Path("runs/muscle_policies")
     """Where run folders go: checkpoints, traces and gait table of each."""
     out: Path = Path("benchmarks/results")
     """Where the tables go."""
 
 
-def judge(task: str, actor: Any, seconds: float) -> dict[str, Any]:
-    """How eight animals move, in the published physics."""
-    env = gymnasium.make_vec(
-        f"sim:salamander/{task.capitalize()}-v0",
-        num_envs=WORLDS,
-        max_episode_steps=None,
-        terminate=False,
-        reset_noise=0.05,  # rad
-        threads=1,
-    )
-    recorder = live(env, actor, seconds, seed=98_765, neurons=False, progress=None)
-    settled = min(SETTLING, seconds / 4)
-    ahead, inside, found = [], [], []
-    for world in range(WORLDS):
-        trajectory = Trajectory.from_arrays(recorder.traces(world)).between(start=settled)
-        way = trajectory.centre()[[0, -1], 0]
-        ahead.append((way[1] - way[0]) / trajectory.duration / env.unwrapped.salamander.length)
-        found.append(gait_metrics(trajectory))
-        judged = [line for line in check(found[-1], task) if line.judged]
-        inside.append([line.passed for line in judged])
-    mean = lambda values: None if np.isnan(values).all() else round(float(np.nanmean(values)), 4)
-    return {
-        "ahead": mean(ahead),
-        "speed": mean([m.speed for m in found]),
-        "frequency": mean([m.frequency for m in found]),
-        "stride": mean([m.stride for m in found]),
-        "waves": mean([m.waves for m in found]),
-        "tail": mean([m.displacement[-1] for m in found]),
-        "duty": mean([m.duty_mean for m in found]),
-        "cost": mean([m.cost_of_transport for m in found]),  # J/(kg m), positive muscle work
-        "bands": {line.label: int(n) for line, n in zip(judged, np.sum(inside, 0), strict=True)},
-        "diverged": int(recorder.diverged.sum()),
-    }
-
-
 def run(task: str, cell: str, seed: int, args: Args) -> dict[str, Any]:
     """Train once by the script, and judge what it kept."""
+    place = TASKS[task]
     folder = args.runs / f"{task}_{cell}{'' if args.prices else '_unpriced'}_{seed}_{args.steps}"
     free = {} if args.prices else {"steadiness": 0.0, "effort": 0.0, "bending": 0.0}
-    settings = train_salamander.Args(
-        task=task, cell=cell, steps=args.steps, seed=seed, seconds=args.seconds, film=False, out=folder, **free
-    )
-    train_salamander.main(settings)
+    settings: dict[str, Any] = {"task": place.task, "world": place.world, "cell": cell, "steps": args.steps, **free}
+    train_salamander.main(train_salamander.Args(**settings, seed=seed, seconds=args.seconds, film=False, out=folder))
     course = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
-    agent = MusclePPO.load(folder / "checkpoints")
+    agent = (SpinalPPO if cell == GENERATOR else MusclePPO).load(folder / "checkpoints")
     return {
-        **judge(task, Activations(Greedy(agent)), args.seconds),
+        **judge(task, Activations(Greedy(agent)), WORLDS, args.seconds),
         "cpu_seconds": float(course[-1]["cpu_seconds"]),
         "course": [(int(row["steps"]), float(row["reward"])) for row in course],
     }
 
 
-def start(task: str, args: Args) -> dict[str, Any]:
-    """The oscillators as they are before learning."""
-    env = muscle_worlds(task, 1)
-    agent = MusclePPO(env, **muscle_settings(task, OSCILLATORS, env.unwrapped.observation_names))
-    return judge(task, Activations(Greedy(agent)), args.seconds)
+def start(task: str, cell: str, args: Args) -> dict[str, Any]:
+    """A policy as it is before learning."""
+    agent = muscle_learner(TASKS[task].task, cell, muscle_worlds(TASKS[task].task, 1))
+    return judge(task, Activations(Greedy(agent)), WORLDS, args.seconds)
+
+
+def rule(task: str, args: Args, *, idle: bool) -> dict[str, Any]:
+    """The fixed pattern generator with its rule, or at rest."""
+    names = muscle_worlds(TASKS[task].task, 1).unwrapped.observation_names
+    drive = HeldDrive((-1.0, 0.0, 1.0)) if idle else RULES[task](names)
+    return judge(task, DrivenMuscles(drive), WORLDS, args.seconds)
 
 
 def write(runs: list[dict[str, Any]], out: Path) -> None:
     """Both tables."""
     write_atomically(out / "muscle_policies.json", (json.dumps({"runs": runs}, indent=1) + "\n").encode())
-    lines = [
-        "# PPO through 48 muscles",
-        "",
-        f"Greedy policies in the published physics: means of {WORLDS} animals and of seeds; ahead is along +x. The",
-        "newt swims at 0.71 BL/s with a stride of 0.225 BL and 1.16 waves, and walks at about 0.3 BL/s with a duty",
-        f"factor of 0.76. In band: measures inside the animal's band, in how many of {WORLDS} animals times seeds.",
-        "Cost: positive muscle work per way and body mass, J/(kg m), which the tasks themselves hardly price.",
-        "",
-        "| task | policy | steps | seeds | ahead, BL/s | each | Hz | stride | waves | duty | cost | in band | CPU-s |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for key in sorted({(r["task"], r["steps"], r["policy"]) for r in runs}):
-        rows = [r for r in runs if (r["task"], r["steps"], r["policy"]) == key]
-
-        def mean(name: str, rows: list[dict[str, Any]] = rows) -> str:
-            values = [r[name] for r in rows if r.get(name) is not None]
-            return f"{np.mean(values):.3g}" if values else ""
-
-        learned, swims = key[1] > 0, key[0] == "swim"
-        bands = ", ".join(
-            f"{name} {sum(r['bands'][name] for r in rows)}/{WORLDS * len(rows)}" for name in rows[0]["bands"]
-        )
-        cells = [
-            key[0],
-            key[2],
-            f"{key[1]:,}" if learned else "",
-            str(len(rows)) if learned else "",
-            mean("ahead"),
-            ", ".join(f"{r['ahead']:.3g}" for r in rows) if learned else "",
-            mean("frequency"),
-            mean("stride"),
-            mean("waves") if swims else "",
-            "" if swims else mean("duty"),
-            "" if key[2] == "idle" else mean("cost"),
-            "" if key[2] == "idle" else bands,
-            mean("cpu_seconds") if learned else "",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
+    lines = [INTRODUCTION]
+    for task in (name for name in TASKS if any(run["task"] == name for run in runs)):
+        mine = [run for run in runs if run["task"] == task]
+        goal = task in ("shore", "steer")
+        about = HEADS[task] if goal else f"{HEADS.get(task, '')} {HEADS['gait'].format(animals=WORLDS)}".strip()
+        lines += ["", f"## {task}", "", about, "", *(_goal_table if goal else _gait_table)(task, mine)]
     write_atomically(out / "muscle_policies.md", ("\n".join(lines) + "\n").encode())
 
 
+def _groups(runs: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """Runs of one policy and length together: controls, then the shortest first."""
+    keys = sorted({(run["steps"], run["policy"]) for run in runs})
+    return [[run for run in runs if (run["steps"], run["policy"]) == key] for key in keys]
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *rows)]
+
+
+def _about(rows: list[dict[str, Any]]) -> list[str]:
+    """Policy, steps and seeds."""
+    learned = rows[0]["steps"] > 0
+    seeds = ", ".join(str(row["seed"]) for row in rows) if learned else ""
+    return [rows[0]["policy"], f"{rows[0]['steps']:,}" if learned else "", seeds]
+
+
+def _mean(rows: list[dict[str, Any]], name: str) -> str:
+    values = [row[name] for row in rows if row.get(name) is not None]
+    return f"{np.mean(values):.3g}" if values else ""
+
+
+def _each(rows: list[dict[str, Any]], name: str) -> str:
+    return ", ".join("-" if row[name] is None else f"{row[name]:.3g}" for row in rows) if len(rows) > 1 else ""
+
+
+def _gait_table(task: str, runs: list[dict[str, Any]]) -> list[str]:
+    form = "waves" if task == "swim" else "duty"
+    heads = ["policy", "steps", "seeds", "ahead, BL/s", "each", "slowest", "Hz", "stride", form]
+    heads += [*([] if task == "swim" else ["slip"]), "cost", "in band", "diverged", "CPU-s"]
+    table = []
+    for rows in _groups(runs):
+        rest, animals = rows[0]["policy"] == "idle", WORLDS * len(rows)
+        bands = {name: sum(row["bands"][name] for row in rows) for name in rows[0]["bands"]}
+        slowest = [row["slowest"] for row in rows if row.get("slowest") is not None]
+        cells = [*_about(rows), _mean(rows, "ahead"), _each(rows, "ahead"), f"{min(slowest):.3g}" if slowest else ""]
+        cells += ["" if rest else _mean(rows, name) for name in ("frequency", "stride", form)]
+        cells += [] if task == "swim" else ["" if rest else _mean(rows, "slip")]
+        cells += ["" if rest else _mean(rows, "cost")]
+        cells += ["" if rest else ", ".join(f"{name} {count}/{animals}" for name, count in bands.items())]
+        table.append([*cells, str(sum(row["diverged"] for row in rows)), _mean(rows, "cpu_seconds")])
+    return _table(heads, table)
+
+
+def _goal_table(task: str, runs: list[dict[str, Any]]) -> list[str]:
+    names = ["targets", "gained"] if task == "steer" else ["arrived", "seconds"]
+    heads = ["policy", "steps", "seeds", names[0], "each", names[1], "each", "fell", "diverged", "CPU-s"]
+    table = []
+    for rows in _groups(runs):
+        cells = [cell for name in names for cell in (_mean(rows, name), _each(rows, name))]
+        lost = [str(sum(row[name] for row in rows)) for name in ("fell", "diverged")]
+        table.append([*_about(rows), *cells, *lost, _mean(rows, "cpu_seconds")])
+    return _table(heads, table)
+
+
 def main(args: Args) -> list[dict[str, Any]]:
-    if unknown := set(args.tasks) - {"swim", "walk"}:
-        raise ValueError(f"unknown tasks {', '.join(sorted(unknown))}; there are swim and walk")
+    if unknown := set(args.tasks) - set(TASKS):
+        raise ValueError(f"unknown tasks {', '.join(sorted(unknown))}; there are {', '.join(TASKS)}")
     torch.set_num_threads(1)
     path = args.out / "muscle_policies.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
@@ -189,12 +208,13 @@ def main(args: Args) -> list[dict[str, Any]]:
             print({k: v for k, v in runs[-1].items() if k != "course"}, flush=True)
 
     for task in args.tasks:
-        for name, rule in RULES.items():
-            add(task, name, 0, 0, lambda task=task, rule=rule: judge(task, DrivenMuscles(rule[task]), args.seconds))
-        add(task, START, 0, 0, lambda task=task: start(task, args))
+        add(task, "idle", 0, 0, lambda task=task: rule(task, args, idle=True))
+        add(task, "fixed pattern generator", 0, 0, lambda task=task: rule(task, args, idle=False))
+        for cell in {OSCILLATORS, GENERATOR} & set(args.cells or CELLS[task]):
+            add(task, f"{cell} before learning", 0, 0, lambda task=task, cell=cell: start(task, cell, args))
     for seed in args.seeds:
         for task in args.tasks:
-            for cell in args.cells:
+            for cell in args.cells or CELLS[task]:
                 name = cell if args.prices else f"{cell}, nothing priced"
                 add(task, name, seed, args.steps, lambda t=task, c=cell, s=seed: run(t, c, s, args))
     return runs

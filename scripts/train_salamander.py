@@ -3,14 +3,16 @@
     python -m scripts.train_salamander --task swim --cell cpg --minutes 5 --out runs/learned_swim
     python -m scripts.train_salamander --task walk --cell cpg --minutes 10 --out runs/learned_walk
     python -m scripts.train_salamander --task swim --cell oscillators --out runs/ppo_swim
-    python -m scripts.train_salamander --task walk --world rough --cell lstm --out runs/ppo_rough
+    python -m scripts.train_salamander --task walk --world rough --cell generator --out runs/ppo_rough
+    python -m scripts.train_salamander --task walk --cell lstm --out runs/ppo_lstm
     python -m scripts.train_salamander --task steer --cell lstm --level drive --out runs/steer
 
 `--cell cpg` evolves the weights of an oscillator network (frequency, gains, lags, limb phases) from a random start by
 CMA-ES. All others learn by PPO: `--cell oscillators` is a network of oscillators inside the actor that hears all the
-animal senses, any cell of `rnn.models` a plain recurrent policy, at muscle level or (`--level drive`) on the drives of
-a fixed pattern generator. Writes `metrics.csv` and `plots/learning.png` (the course of learning), a gait table beside
-the animal's, plots, traces and a film. `--resume --out DIR` goes on with a run of PPO that was stopped.
+animal senses, `--cell generator` the fixed pattern generator, which learns feedback, any cell of `rnn.models` a plain
+recurrent policy, at muscle level or (`--level drive`) on the drives of a fixed pattern generator. Writes `metrics.csv`
+and `plots/learning.png` (the course of learning), a gait table beside the animal's, plots, traces and a film.
+`--resume --out DIR` goes on with a run of PPO that was stopped.
 """
 
 from __future__ import annotations
@@ -36,11 +38,12 @@ from agents.evaluation import Greedy
 from agents.experiment import live, report
 from agents.gait_evolution import EPISODE, POPULATION, PRICES, Prices, evolve_gait
 from agents.muscle_actors import Activations, DrivenMuscles
-from agents.muscle_ppo import OSCILLATORS, MusclePPO, muscle_settings, muscle_worlds
+from agents.muscle_ppo import OSCILLATORS, muscle_worlds
 from agents.persistence import CHECKPOINT
 from agents.recurrent_ppo import RecurrentPPO
 from agents.runs import Run, continued
 from agents.salamander_gait import SalamanderGait
+from agents.spinal_ppo import GENERATOR, muscle_learner
 
 EVOLVED = ("swim", "walk")
 STEPS = {"muscle": 200_000, "drive": 16_000}
@@ -54,7 +57,8 @@ class Args:
     task: Literal["swim", "walk", "shore", "steer"] = "swim"
     """What is rewarded."""
     cell: str = "cpg"
-    """"cpg" (evolved oscillators: swim and walk); by PPO "oscillators" (muscle level), or a cell of `rnn.models`."""
+    """"cpg" (evolved oscillators: swim and walk); by PPO "oscillators" or "generator" (muscle level), or a cell of
+    `rnn.models`."""
     level: Literal["muscle", "drive"] = "muscle"
     """PPO acts on muscles, or on the drives of a fixed pattern generator."""
     world: str | None = None
@@ -79,9 +83,9 @@ class Args:
     """Evolution's price of duty factors unlike the newt's, walking."""
     bending: float | None = None
     """Evolution's price of bending the spine."""
-    coarse: float = 0.6
+    coarse: float | None = None
     """Part of evolution's time (`agents.gait_evolution.COARSE`), or of the steps of PPO at muscle level, in coarse
-    physics (`agents.muscle_ppo.muscle_worlds`)."""
+    physics (`agents.muscle_ppo.muscle_worlds`); None for 0.6, or 0.9 for the cell "generator"."""
     seconds: float | None = None
     """Length of the recording at the end; None for that of `SECONDS`."""
     film: bool = True
@@ -141,7 +145,7 @@ def complete(args: Args) -> Args:
             f"evolved oscillators swim or walk through muscles, received the task {args.task!r} at {args.level} level; "
             'choose another cell, such as "gru"'
         )
-    if args.cell == OSCILLATORS and args.level != "muscle":
+    if args.cell in (OSCILLATORS, GENERATOR) and args.level != "muscle":
         raise ValueError('oscillators act on muscles; at drive level choose another cell, such as "gru"')
     least = {"steps": 1, "worlds": 2 if args.cell == "cpg" else 1, "episode": 6, "threads": 1, "minutes": 0, "seed": 0}
     for name, bound in least.items():
@@ -152,7 +156,7 @@ def complete(args: Args) -> Args:
     for name in PRICE_NAMES:
         if (value := getattr(args, name)) is not None and not value >= 0:
             raise ValueError(f"a price is at least 0, received {name}={value}")
-    if not 0 <= args.coarse <= 1:
+    if args.coarse is not None and not 0 <= args.coarse <= 1:
         raise ValueError(f"coarse is a part of the time, 0 to 1, received {args.coarse}")
     own_worlds = POPULATION[args.task] if args.cell == "cpg" else WORLDS[args.level]
     own = PRICES.get(args.task, Prices())
@@ -163,6 +167,7 @@ def complete(args: Args) -> Args:
         worlds=own_worlds if args.worlds is None else args.worlds,
         episode=EPISODE.get(args.task) if args.episode is None else args.episode,
         seconds=SECONDS[args.task] if args.seconds is None else args.seconds,
+        coarse=(0.9 if args.cell == GENERATOR else 0.6) if args.coarse is None else args.coarse,
     )
 
 
@@ -184,7 +189,7 @@ def draw(run: Run) -> None:
 
 def by_evolution(args: Args, run: Run) -> Any:
     """The gait of the last generation's mean, or the best seen."""
-    assert args.worlds is not None
+    assert args.worlds is not None and args.coarse is not None
     best = -np.inf
 
     def after(row: dict[str, Any], unit: np.ndarray, steps: int) -> None:
@@ -222,7 +227,7 @@ def by_evolution(args: Args, run: Run) -> Any:
 
 def by_policy_gradient(args: Args, run: Run) -> Any:
     """The greedy policy after training, as an actor on muscles."""
-    assert args.worlds is not None and args.steps is not None
+    assert args.worlds is not None and args.steps is not None and args.coarse is not None
     kept, every = run.folder / "checkpoints", args.steps / 50
     saved = RecurrentPPO.load(kept) if args.resume else None
     begun, pending = (saved.num_timesteps, bool(saved.collector.steps)) if saved else (0, False)
@@ -235,8 +240,7 @@ def by_policy_gradient(args: Args, run: Run) -> Any:
         places: dict[str, Any] = {"world": args.world, "threads": args.threads, "prices": prices}
         coarse = args.coarse > 0 and (begun < args.coarse * args.steps or pending)
         env = muscle_worlds(args.task, args.worlds, coarse=coarse, **places)
-        settings = muscle_settings(args.task, args.cell, env.unwrapped.observation_names)
-        agent = MusclePPO(env, seed=args.seed, hidden=64, **settings)
+        agent = muscle_learner(args.task, args.cell, env, seed=args.seed)
     if saved:
         agent = type(agent).load(kept, env)
     lately: list[float] = []

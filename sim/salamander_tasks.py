@@ -185,10 +185,15 @@ class Steer(Task):
     | `reached` | 1 in the step in which a fixed target is reached |
     | `upright`, `economy` | see `Task` |
 
+    The most of that is had by never arriving. With `reward="progress"` there are, instead of `approach` and `near`, 10
+    times the way towards the target in this step, BL (`progress`), and 10 for `reached`: the most is had by the
+    shortest ways from target to target.
+
     Args:
         salamander: The simulation.
         target: "fixed" or "moving".
         distance: Of a new target, BL.
+        reward: "task" or "progress".
     """
 
     extra_names, extra_limit = ("target.cos", "target.sin", "target.distance"), (1.0, 1.0, 20.0)
@@ -196,14 +201,21 @@ class Steer(Task):
     radius = 0.5
 
     def __init__(
-        self, salamander: Salamander, target: Literal["fixed", "moving"] = "fixed", distance: float = 3.0
+        self,
+        salamander: Salamander,
+        target: Literal["fixed", "moving"] = "fixed",
+        distance: float = 3.0,
+        reward: Literal["task", "progress"] = "task",
     ) -> None:
         super().__init__(salamander)
         if target not in ("fixed", "moving"):
             raise ValueError(f"target must be 'fixed' or 'moving'; received {target!r}")
         if not self.radius < distance < 20:
             raise ValueError(f"target_distance is in body lengths, {self.radius} to 20; received {distance}")
+        if reward not in ("task", "progress"):
+            raise ValueError(f"reward must be 'task' or 'progress'; received {reward!r}")
         B = salamander.num_worlds
+        self.reward = reward
         self.moving, self.distance = target == "moving", distance
         self.wanted = 0.7 if get_world(salamander.world).water else 0.3
         self.target = np.zeros((B, 2))
@@ -256,6 +268,9 @@ class Steer(Task):
         """Approach, nearness, arrival, upright, economy."""
         direction, distance = self._vector()
         closing = (self.salamander.velocity()[:, :2] * direction).sum(axis=1) / self.salamander.length
+        if self.reward == "progress":
+            way = closing * self.salamander.dt
+            return {"progress": 10.0 * way, "reached": 10.0 * self._reached, **self._common()}
         wanted = self.wanted
         return {
             "approach": 0.4

@@ -64,7 +64,8 @@ class SalamanderVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
     The sum of the task's terms, which are in `info["reward_terms"]`. 0 for a world that diverged.
 
     ### Start
-    At rest, facing +x, standing or afloat, with normal noise of `reset_noise` rad on joint angles and heading.
+    At rest, facing +x, standing or afloat, with normal noise of `reset_noise` rad on joint angles and heading, the
+    snout anywhere in a square of half width `reset_spread` about the origin.
 
     ### End
     Terminated when the task is over (turned over, arrived), unless `terminate=False`. Terminated too, always, when the
@@ -87,6 +88,7 @@ class SalamanderVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         autoreset_mode: `AutoresetMode.SAME_STEP` (a world that ends starts anew within the step) or
             `AutoresetMode.DISABLED` (reset with `options={"reset_mask": [B] bool}`).
         reset_noise: rad; 0 starts every episode the same.
+        reset_spread: BL; on rough ground, with other stones under the feet in every episode.
         normalise_actions: Let actions range over [-1, 1].
         task_options: For "steer": `target="fixed"|"moving"`, `distance` in BL.
         render_mode: "rgb_array" or None.
@@ -117,6 +119,7 @@ class SalamanderVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         terminate: bool = True,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         reset_noise: float = 0.0,
+        reset_spread: float = 0.0,
         normalise_actions: bool = False,
         task_options: dict[str, Any] | None = None,
         render_mode: str | None = None,
@@ -124,18 +127,14 @@ class SalamanderVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         height: int = 480,
         **simulation: Any,
     ) -> None:
-        _check(task, max_episode_steps, render_mode, reset_noise)
+        _check(task, max_episode_steps, render_mode, reset_noise, reset_spread)
         mode = AutoresetMode(autoreset_mode)
         if mode == AutoresetMode.NEXT_STEP:
             raise ValueError(
                 "autoreset_mode must be SAME_STEP or DISABLED; NEXT_STEP, with its idle steps, is not offered"
             )
-        self.num_envs, self.render_mode, self.reset_noise, self.terminate = (
-            num_envs,
-            render_mode,
-            reset_noise,
-            terminate,
-        )
+        self.num_envs, self.render_mode, self.terminate = num_envs, render_mode, terminate
+        self.reset_noise, self.reset_spread = reset_noise, reset_spread
         self.max_episode_steps = math.inf if max_episode_steps is None else max_episode_steps
         self.salamander = Salamander(num_envs, world=world or TASKS[task].world, control=control, **simulation)
         self.task: Task = TASKS[task](self.salamander, **(task_options or {}))
@@ -203,7 +202,11 @@ class SalamanderVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
         heading = np.zeros(self.num_envs)
         if self.reset_noise:
             heading[ids] = [self._rngs[i].normal(0.0, self.reset_noise) for i in ids]
-        self.salamander.reset(mask, heading=heading, noise=self.reset_noise, rng=self._rngs)
+        place = np.zeros((self.num_envs, 2))
+        if self.reset_spread:
+            reach = self.reset_spread * self.salamander.length
+            place[ids] = [self._rngs[i].uniform(-reach, reach, 2) for i in ids]
+        self.salamander.reset(mask, position=place, heading=heading, noise=self.reset_noise, rng=self._rngs)
         self.task.start(ids, self._rngs)
         self._steps[ids], self._over[ids] = 0, False
 
@@ -320,7 +323,7 @@ class SalamanderVectorEnv(VectorEnv[Observation, Any, NDArray[Any]]):
             self._renderer = None
 
 
-def _check(task: str, steps: int | None, render_mode: str | None, noise: float) -> None:
+def _check(task: str, steps: int | None, render_mode: str | None, noise: float, spread: float) -> None:
     if task not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}; received {task!r}")
     if steps is not None and steps < 1:
@@ -329,3 +332,5 @@ def _check(task: str, steps: int | None, render_mode: str | None, noise: float) 
         raise ValueError(f"render_mode must be 'rgb_array' or None; received {render_mode!r}")
     if not 0 <= noise < 1:
         raise ValueError(f"reset_noise is in radians, in [0, 1); received {noise}")
+    if not 0 <= spread < math.inf:
+        raise ValueError(f"reset_spread is in body lengths, 0 or more; received {spread}")

@@ -259,3 +259,32 @@ def test_processes_over_the_single_environment_give_the_same_rows():
     for _ in range(5):
         assert np.array_equal(several.step(action)[0], envs.step(action)[0])
     several.close()
+
+
+def test_starts_are_spread_over_a_square_by_each_worlds_own_seed():
+    env = SalamanderVectorEnv(16, task="walk", world="rough", reset_spread=2.0, threads=1)
+    snouts = []
+    for seed in (3, 3, 4):
+        env.reset(seed=seed)
+        snouts.append(env.salamander.qpos()[:, :2] / env.salamander.length)
+    np.testing.assert_array_equal(snouts[0], snouts[1])
+    np.testing.assert_array_equal(snouts[0][1:], snouts[2][:-1])
+    assert 1.0 < np.abs(snouts[0]).max() <= 2.0 and len(np.unique(snouts[0])) == 32
+    with pytest.raises(ValueError, match="reset_spread is in body lengths"):
+        SalamanderVectorEnv(1, reset_spread=-1.0)
+
+
+def test_progress_adds_up_to_the_way_by_which_the_target_came_nearer():
+    env = SalamanderVectorEnv(2, task="steer", task_options={"reward": "progress"}, threads=1)
+    obs, _ = env.reset(seed=0)
+    before, total = obs[:, -1].copy(), np.zeros(2)
+    rng, action = np.random.default_rng(0), np.zeros((2, 48))
+    for step in range(60):
+        action[:, :16] = 0.5 * (1 + np.sin(0.2 * step - np.arange(16) // 2 * 0.8 + np.pi * (np.arange(16) % 2)))
+        obs, _, _, _, info = env.step(action + 0.05 * rng.random((2, 48)))
+        total += info["reward_terms"]["progress"] / 10.0
+    np.testing.assert_allclose(total, before - obs[:, -1], atol=0.02)
+    assert np.abs(total).min() > 0.05
+    assert set(info["reward_terms"]) == {"progress", "reached", "upright", "economy"}
+    with pytest.raises(ValueError, match="reward must be 'task' or 'progress'"):
+        SalamanderVectorEnv(1, task="steer", task_options={"reward": "gold"})
