@@ -94,8 +94,7 @@ def test_a_policy_of_the_salamander_goes_on_where_it_was_stopped(tmp_path):
         run.log(steps=256, reward=0.1, score="", cpu_seconds=5.0)
         run.log(steps=999, reward=0.1, score="", cpu_seconds=6.0)  # logged after the checkpoint: will come again
         env = train_salamander.muscle_worlds("swim", 2, coarse=True, prices=train_salamander.PRICES["swim"])
-        settings = train_salamander.muscle_settings("swim", "gru", env.unwrapped.observation_names)
-        agent = train_salamander.MusclePPO(env, seed=0, hidden=64, **settings)
+        agent = train_salamander.muscle_learner("swim", "gru", env, seed=0)
         agent.learn(640, lambda local, _: agent.num_timesteps < 256, checkpoint=args.out / "checkpoints")
     train_salamander.main(train_salamander.Args(resume=True, film=False, out=args.out))
     steps = [int(row.split(",")[0]) for row in (args.out / "metrics.csv").read_text().splitlines()[1:]]
