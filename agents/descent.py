@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 __all__ = ["clipped_step"]
 
@@ -41,7 +42,6 @@ def clipped_step(optimiser: torch.optim.Adam, loss: Tensor, max_norm: float) -> 
     if not math.isfinite(norm):
         raise FloatingPointError("the gradient is not finite; lower the learning rate or shorten the sequences")
     scale = torch.tensor(max(1.0, (norm + 1e-6) / max_norm), device=loss.device)
-    one = torch.ones((), device=loss.device)
     for settings in optimiser.param_groups:
         live = [p for p in settings["params"] if p in gradients]
         states: list[dict[str, Any]] = [optimiser.state[p] for p in live]
@@ -49,20 +49,19 @@ def clipped_step(optimiser: torch.optim.Adam, loss: Tensor, max_norm: float) -> 
             if not state:
                 state["step"] = torch.zeros((), device=p.device)
                 state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(p), torch.zeros_like(p)
-        steps = [state["step"] for state in states]
-        torch._foreach_add_(steps, one)
-        torch._fused_adam_(
+        adam(
             live,
             [gradients[p] for p in live],
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [],
-            steps,
+            [state["step"] for state in states],
+            fused=True,
             grad_scale=scale,
             amsgrad=False,
-            lr=settings["lr"],
             beta1=settings["betas"][0],
             beta2=settings["betas"][1],
+            lr=settings["lr"],
             weight_decay=settings["weight_decay"],
             eps=settings["eps"],
             maximize=False,

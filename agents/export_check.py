@@ -60,8 +60,8 @@ def export_checked(
         ImportError: ONNX is asked for and its packages are missing.
 
     >>> import tempfile
-    >>> from rnn.gru import GRUCell
-    >>> export_checked(CellStep(GRUCell(2, 4)), tempfile.mkdtemp(), "numpy").precision
+    >>> from rnn.models import make_cell
+    >>> export_checked(CellStep(make_cell("gru", 2, 4)), tempfile.mkdtemp(), "numpy").precision
     'single'
     """
     if form not in ("onnx", "numpy"):

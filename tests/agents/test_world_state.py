@@ -38,3 +38,11 @@ def test_a_learner_in_a_world_of_box2d_is_saved_without_it_and_goes_on_in_fresh_
     with pytest.warns(UserWarning, match="fresh episodes"):
         again = type(agent).load(tmp_path / "last", make_task("LunarLander-v3", 2))
     assert again.num_timesteps == 6
+
+
+def test_a_learner_in_a_world_with_a_map_of_letters_is_saved_and_goes_on_in_the_same_place(tmp_path):
+    agent = make_agent("dqn", "FrozenLake-v1", gymnasium.make("FrozenLake-v1"), hidden_size=4, heads=1).learn(6)
+    agent.save(tmp_path)
+    again = type(agent).load(tmp_path, gymnasium.make("FrozenLake-v1"))
+    assert again.worlds.env.envs[0].unwrapped.s == agent.worlds.env.envs[0].unwrapped.s
+    np.testing.assert_array_equal(again.worlds.obs, agent.worlds.obs)

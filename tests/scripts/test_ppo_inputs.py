@@ -87,19 +87,19 @@ def test_a_run_goes_on_with_its_own_settings_and_to_its_own_end(tmp_path, monkey
 
 
 def test_a_policy_of_the_salamander_goes_on_where_it_was_stopped(tmp_path):
-    args = train_salamander.Args(cell="gru", steps=640, worlds=2, seconds=0.5, film=False, out=tmp_path / "run")
+    args = train_salamander.Args(cell="gru", steps=384, worlds=2, seconds=0.5, film=False, out=tmp_path / "run")
     with train_salamander.Run(args.out, train_salamander.complete(args)) as run:
         with pytest.raises(ValueError, match="stopped before its first checkpoint"):
             train_salamander.main(replace(args, resume=True))
-        run.log(steps=256, reward=0.1, score="", cpu_seconds=5.0)
+        run.log(steps=128, reward=0.1, score="", cpu_seconds=5.0)
         run.log(steps=999, reward=0.1, score="", cpu_seconds=6.0)  # logged after the checkpoint: will come again
         env = train_salamander.muscle_worlds("swim", 2, coarse=True, prices=train_salamander.PRICES["swim"])
         agent = train_salamander.muscle_learner("swim", "gru", env, seed=0)
-        agent.learn(640, lambda local, _: agent.num_timesteps < 256, checkpoint=args.out / "checkpoints")
+        agent.learn(384, lambda local, _: agent.num_timesteps < 128, checkpoint=args.out / "checkpoints")
     train_salamander.main(train_salamander.Args(resume=True, film=False, out=args.out))
     steps = [int(row.split(",")[0]) for row in (args.out / "metrics.csv").read_text().splitlines()[1:]]
-    assert steps[0] == 256 and steps[-1] == 640 and steps == sorted(set(steps))
-    assert RecurrentPPO.load(args.out / "checkpoints").num_timesteps == 640
+    assert steps[0] == 128 and steps[-1] == 384 and steps == sorted(set(steps))
+    assert RecurrentPPO.load(args.out / "checkpoints").num_timesteps == 384
     evolved = replace(args, cell="cpg", out=tmp_path / "evolved")
     train_salamander.Run(evolved.out, train_salamander.complete(evolved))
     with pytest.raises(ValueError, match=r"evolution does not go on; .*gait.json"):
