@@ -237,6 +237,10 @@ def main(args: Args) -> dict[str, Any]:
     for kind, asked, known in (("task", args.tasks, [*SETTINGS]), ("cell", args.cells, [*CELLS, *CONTROLS, *PEERS])):
         if unknown := [name for name in asked if name not in known]:
             raise ValueError(f"unknown {kind} {unknown[0]!r}; choose among {', '.join(known)}")
+    for name in ("steps", "episodes"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"{name} is at least 1, received {getattr(args, name)}")
+    args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "recurrent_ppo.json"
     results: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"runs": []}
     results["machine"] = {"python": platform.python_version(), "torch": torch.__version__, "threads": 1}

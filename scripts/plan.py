@@ -148,7 +148,8 @@ def check(args: Args) -> None:
             raise ValueError(f"unknown {name} {getattr(args, name)!r}; the {name}s are {', '.join(values)}")
     if args.model not in MODELS and not Path(args.model).is_file():
         raise ValueError(f"unknown model {args.model!r}; it is {', '.join(MODELS)}, or a file of scripts.fit_world")
-    least = {"episodes": 1, "random": 0, "steps": 1, "updates": 0, "judged": 0, "seed": 0, "iterations": 1}
+    lives = 0 if args.judged and args.model == "truth" else 1  # the equations have nothing to learn
+    least = {"episodes": lives, "random": 0, "steps": 1, "updates": 0, "judged": 0, "seed": 0, "iterations": 1}
     for name, bound in least.items():
         if getattr(args, name) < bound:
             raise ValueError(f"{name} is at least {bound}, received {getattr(args, name)}")

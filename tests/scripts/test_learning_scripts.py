@@ -40,6 +40,14 @@ def test_planning_counts_its_steps_and_gets_better_than_chance(tmp_path):
         plan.main(plan.Args(task="pole", out=tmp_path))
 
 
+def test_the_true_equations_are_judged_without_a_life_to_learn_from(tmp_path):
+    args = plan.Args(model="truth", episodes=0, judged=1, candidates=20, iterations=1, out=tmp_path)
+    assert plan.main(args) == []
+    assert json.loads((tmp_path / "metrics.json").read_text())["mean"] > 50
+    with pytest.raises(ValueError, match="episodes is at least 1"):
+        plan.main(plan.Args(episodes=0, judged=1, out=tmp_path))
+
+
 def test_a_policy_learns_in_imagination_and_is_judged_on_fresh_episodes(tmp_path):
     args = plan.Args(task="pendulum", method="critic", episodes=2, updates=2, judged=2, out=tmp_path)
     returns = plan.main(args)

@@ -71,11 +71,27 @@ def test_runs_are_written_as_they_come_and_not_repeated(tmp_path, monkeypatch):
     assert "| CartPole-v1 | gru | 10 | 2 | 105.5 | 0.5 | 105.0 |" in (tmp_path / "recurrent_ppo.md").read_text()
 
 
-@pytest.mark.parametrize("wrong", [{"tasks": ["CartPole-v2"]}, {"cells": ["gruu"]}])
+@pytest.mark.parametrize("wrong", [{"tasks": ["CartPole-v2"]}, {"cells": ["gruu"]}, {"episodes": 0}])
 def test_unknown_tasks_and_cells_are_refused_before_any_run(wrong, tmp_path):
-    with pytest.raises(ValueError, match="choose among"):
+    with pytest.raises(ValueError, match="choose among|episodes is at least 1"):
         recurrent_ppo.main(recurrent_ppo.Args(out=tmp_path, **wrong))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_same_task_told_of_its_mirror_and_not_told_are_two_rows(tmp_path, monkeypatch):
+    asked = []
+
+    def run(task, cell, seed, args, **changes):
+        asked.append(changes)
+        about = {"task": task, "cell": cell, "seed": seed, "steps": args.steps}
+        return {**about, "final": -170.0, "std": 0.0, "worst": -300.0, "cpu_seconds": 2.0, "course": []}
+
+    monkeypatch.setattr(recurrent_ppo, "run", run)
+    for mirror in (True, False, True):
+        recurrent_ppo.main(recurrent_ppo.Args(tasks=["Pendulum-v1"], seeds=[5], steps=10, mirror=mirror, out=tmp_path))
+    assert asked == [{}, {"mirror_signs": None, "mirror_actions": None}]
+    text = (tmp_path / "recurrent_ppo.md").read_text()
+    assert "| Pendulum-v1 | gru, both sides alike |" in text and "| Pendulum-v1 | gru, not told" in text
 
 
 def test_swimmers_are_set_beside_the_oscillator_that_each_began_with(tmp_path):
