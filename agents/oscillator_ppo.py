@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -46,11 +46,15 @@ class OscillatorPPOConfig(RecurrentPPOConfig):
     mirror: tuple[float, ...] = ()
     """Signs that observations take in a mirror, where all actions change theirs: then what is learned cannot prefer a
     side, in which a swimmer would go in circles. () for a body without left and right."""
-    senses_log_std: float | None = None
+    oscillator_rate: float = 2.0
+    """Learning rate of frequencies, amplitudes, couplings and lags as a multiple of that of all other weights."""
+    senses_log_std: float | None = -3.5
     """Of the noise of "state" that goes with what is sensed, where oscillators take most of it; None for `log_std`."""
-    sequence_length: int = 16
-    horizon: int = 128
+    horizon: int = 200
     minibatch: int = 64
+    epochs: int = 5
+    noise: str = "state"
+    noise_steps: int = 36
     shared: bool = False
     critic_cell: str | None = "frame"
     layers: tuple[int, ...] = ()
@@ -79,6 +83,15 @@ class OscillatorPPO(RecurrentPPO):
 
     Config: ClassVar[type] = OscillatorPPOConfig
     config: OscillatorPPOConfig
+
+    def build(self) -> None:
+        super().build()
+        actor: Any = self.network.actor_cell
+        oscillators = {id(p) for p in (actor.base, *actor.cpg.parameters())}
+        quick = [p for p in self.network.parameters() if id(p) in oscillators]
+        rest = [p for p in self.network.parameters() if id(p) not in oscillators]
+        groups: list[dict[str, Any]] = [{"params": rest}, {"params": quick, "factor": self.config.oscillator_rate}]
+        self.optimiser = torch.optim.Adam(groups, lr=self.config.learning_rate, eps=1e-5, fused=True)
 
     def make_policy(self) -> RecurrentPolicy:
         c = self.config

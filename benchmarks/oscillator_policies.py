@@ -2,7 +2,7 @@
 HalfCheetah-v5.
 
     python -m benchmarks.oscillator_policies --seeds 0 1 2
-    python -m benchmarks.oscillator_policies --arms oscillators --steps 512000 --seeds 10 11 12 13 14
+    python -m benchmarks.oscillator_policies --arms oscillators --steps 512000 --worlds 64 --seeds 10 11 12 13 14
 
 All see the whole observation. The oscillators start from a stated rhythm (a wave down the joints; `TASKS`), whose
 return before any learning is in the table: it is a part of what they reach that was not learned. In "oscillators" all
@@ -47,10 +47,12 @@ TASKS: dict[str, dict[str, Any]] = {
         "shared": {"discount": 0.9999, "gae_lambda": 0.98, "reward_scale": 0.1},
         "rhythm": {"angles": (1, 2), "velocities": (6, 7), "dt": 0.04},
         "oscillators": {
+            "sequence_length": 100,
             "mirror": (-1.0, -1.0, -1.0, 1.0, -1.0, -1.0, -1.0, -1.0),
-            "discount": 0.99,
-            "gae_lambda": 0.97,
+            "discount": 0.995,
+            "gae_lambda": 1.0,
             "reward_scale": 0.02,
+            "learning_rate": 4e-3,
         },
     },
     "HalfCheetah-v5": {
@@ -64,7 +66,7 @@ TASKS: dict[str, dict[str, Any]] = {
             "stiffness": 1.0,
             "damping": 0.05,
         },
-        "oscillators": {},
+        "oscillators": {"sequence_length": 100, "learning_rate": 2e-3, "log_std": -2.0, "senses_log_std": -4.0},
     },
 }
 SENSORS = {"noise": 0.1, "delay": 5}
