@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium
@@ -177,7 +178,7 @@ def drive_worlds(
 class HeldDrive:
     """The same drives for ever; [-1, 0, 1] is idle."""
 
-    def __init__(self, action: tuple[float, float, float]):
+    def __init__(self, action: Sequence[float] | np.ndarray):
         self.action = np.asarray(action, dtype=np.float32)
 
     def initial_state(self, batch: int) -> tuple[()]:

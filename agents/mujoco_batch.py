@@ -29,6 +29,8 @@ class ForwardBatch(VectorEnv[Any, Any, Any]):
         coarse: the swimmer in one Runge-Kutta step of 40 ms per control step, not four of 10 ms: four times as many
             steps a second, and returns of whole episodes about 0.5 lower (measured; correlation over gaits 0.9998).
             For searching, not for judging.
+        staggered: first episodes are cut at different times, from the whole length down to a part of it, so that
+            rollouts see all stages of an episode.
         alike: all worlds of a reset start from the same state, so that returns differ by what acts in them alone.
 
     Raises:
@@ -50,6 +52,7 @@ class ForwardBatch(VectorEnv[Any, Any, Any]):
         delay: int = 0,
         coarse: bool = False,
         alike: bool = False,
+        staggered: bool = False,
     ):
         if env_id not in ("Swimmer-v5", "HalfCheetah-v5"):
             raise ValueError(f"the batch knows Swimmer-v5 and HalfCheetah-v5, received {env_id!r}")
@@ -58,6 +61,7 @@ class ForwardBatch(VectorEnv[Any, Any, Any]):
         single: Any = gymnasium.make(env_id)
         core = single.unwrapped
         self.num_envs, self.noise, self.delay, self.alike = num_envs, noise, delay, alike
+        self.staggered = staggered
         self.single_observation_space, self.single_action_space = core.observation_space, core.action_space
         self.observation_space = batch_space(core.observation_space, num_envs)
         self.action_space = batch_space(core.action_space, num_envs)
@@ -80,6 +84,8 @@ class ForwardBatch(VectorEnv[Any, Any, Any]):
         if seed is not None or not hasattr(self, "rng"):
             self.rng = np.random.default_rng(seed)
         self._start(np.arange(self.num_envs))
+        if self.staggered:
+            self.elapsed[:] = np.arange(self.num_envs) * self.limit // self.num_envs
         self.late = [self._sense()] * (self.delay + 1)
         return self.late[0], {}
 

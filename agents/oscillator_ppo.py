@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+from torch import Tensor, nn
 
+from agents.body_mirror import Reflection, generator_mirror
 from agents.cpg_policy import CpgActor
+from agents.heads import make_head
 from agents.policies import RecurrentPolicy
 from agents.recurrent_ppo import RecurrentPPO, RecurrentPPOConfig
 from rnn.cpg import PhaseCell
@@ -40,9 +43,18 @@ class OscillatorPPOConfig(RecurrentPPOConfig):
     """Action (the box is [-1, 1]) per rad between an oscillator's target and its joint."""
     damping: float = 0.1
     """Action per rad/s."""
-    sequence_length: int = 16
-    horizon: int = 128
+    mirror: tuple[float, ...] = ()
+    """Signs that observations take in a mirror, where all actions change theirs: then what is learned cannot prefer a
+    side, in which a swimmer would go in circles. () for a body without left and right."""
+    oscillator_rate: float = 2.0
+    """Learning rate of frequencies, amplitudes, couplings and lags as a multiple of that of all other weights."""
+    senses_log_std: float | None = -3.5
+    """Of the noise of "state" that goes with what is sensed, where oscillators take most of it; None for `log_std`."""
+    horizon: int = 200
     minibatch: int = 64
+    epochs: int = 5
+    noise: str = "state"
+    noise_steps: int = 36
     shared: bool = False
     critic_cell: str | None = "frame"
     layers: tuple[int, ...] = ()
@@ -72,6 +84,15 @@ class OscillatorPPO(RecurrentPPO):
     Config: ClassVar[type] = OscillatorPPOConfig
     config: OscillatorPPOConfig
 
+    def build(self) -> None:
+        super().build()
+        actor: Any = self.network.actor_cell
+        oscillators = {id(p) for p in (actor.base, *actor.cpg.parameters())}
+        quick = [p for p in self.network.parameters() if id(p) in oscillators]
+        rest = [p for p in self.network.parameters() if id(p) not in oscillators]
+        groups: list[dict[str, Any]] = [{"params": rest}, {"params": quick, "factor": self.config.oscillator_rate}]
+        self.optimiser = torch.optim.Adam(groups, lr=self.config.learning_rate, eps=1e-5, fused=True)
+
     def make_policy(self) -> RecurrentPolicy:
         c = self.config
         joints = int(self.action_space.shape[0])  # type: ignore[index]
@@ -99,10 +120,53 @@ class OscillatorPPO(RecurrentPPO):
             noise_steps=c.noise_steps,
             log_std=c.log_std,
         )
+        read, places = 2 * joints, list(range(self.obs_size))
+        if c.mirror:
+            odd = Odd(joints, c.mirror)
+            read, places = joints, odd.places
+            policy.actor = nn.Sequential(odd)
+            policy.head = make_head(odd.size, self.action_space, noise=c.noise, log_std=c.log_std)
+            policy.head.linear.bias.requires_grad_(False).zero_()
+            _tie(actor, c.mirror)
         with torch.no_grad():
             weight = policy.head.linear.weight.zero_()
             for k in range(joints):
-                weight[k, k], weight[k, joints + k] = c.stiffness, -c.stiffness  # left and right oscillator
-                weight[k, 2 * joints + c.angles[k]] = -c.stiffness
-                weight[k, 2 * joints + c.velocities[k]] = -c.damping
+                weight[k, k] = c.stiffness
+                if not c.mirror:
+                    weight[k, joints + k] = -c.stiffness  # the right oscillator
+                weight[k, read + places.index(c.angles[k])] = -c.stiffness
+                weight[k, read + places.index(c.velocities[k])] = -c.damping
+            if c.noise == "state" and c.senses_log_std is not None:
+                policy.head.log_std[read:] = c.senses_log_std
         return policy
+
+
+class Odd(nn.Module):
+    """Of oscillators and observations [..., 2K + I] what changes sign in a mirror: left minus right, odd observations.
+
+    A linear head without offset behind it is a controller whose mirror image is itself.
+
+    >>> Odd(1, (1.0, -1.0))(torch.tensor([3.0, 1.0, 7.0, 5.0])).tolist()
+    [2.0, 5.0]
+    """
+
+    def __init__(self, joints: int, mirror: tuple[float, ...]):
+        super().__init__()
+        self.joints, self.places = joints, [k for k, sign in enumerate(mirror) if sign < 0]
+        self.size = joints + len(self.places)
+
+    def forward(self, z: Tensor) -> Tensor:
+        K = self.joints
+        return torch.cat([z[..., :K] - z[..., K : 2 * K], z[..., 2 * K :][..., self.places]], -1)
+
+
+def _tie(actor: CpgActor, mirror: tuple[float, ...]) -> None:
+    """Replace each gradient of oscillators and feedback by the mean of itself and its mirror image."""
+    assert isinstance(actor.cpg, PhaseCell)
+    parts = generator_mirror(actor.cpg)
+    senses = Reflection(torch.arange(len(mirror)), torch.tensor(mirror))
+    names = {"unit": ("nu0", "nu1", "r0", "r1"), "edge": ("coupling", "bias")}
+    pairs = [(getattr(actor.cpg, name), parts[kind]) for kind, several in names.items() for name in several]
+    for parameter, rows in [*pairs, (actor.base, parts["input"])]:
+        parameter.register_hook(lambda g, rows=rows: 0.5 * (g + rows.of(g, 0)))
+    actor.sense.weight.register_hook(lambda g: 0.5 * (g + senses.of(parts["input"].of(g, 0), 1)))

@@ -162,7 +162,7 @@ class RecurrentPPO(Learner):
         c = self.config
         rate = c.final_learning_rate + (c.learning_rate - c.final_learning_rate) * self._current_progress_remaining
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)
         self.spread = max(float(batch.advantage.std(correction=0)), c.spread_decay * self.spread)
         metrics = update(self.network, self.optimiser, batch, c, self.generator, floor=self.spread)
         if self.network.scale is not None and 1 - self._current_progress_remaining <= c.normalise_until:

@@ -39,6 +39,23 @@ def test_the_start_swims_and_two_rollouts_of_learning_move_oscillators_and_feedb
     assert {"cpg.nu0", "cpg.bias", "cpg.coupling", "cpg.r0", "sense.weight", "base"} <= moved
 
 
+def test_with_a_mirror_what_was_learned_does_to_the_left_what_it_does_to_the_right():
+    mirror = (-1.0, -1.0, -1.0, 1.0, -1.0, -1.0, -1.0, -1.0)
+    settings = {"horizon": 16, "sequence_length": 16, "minibatch": 2, "noise": "state", "learning_rate": 0.01}
+    agent = OscillatorPPO(ForwardBatch("Swimmer-v5", 4), mirror=mirror, **settings, **SWIMMER)
+    before = agent.network.actor_cell.sense.weight.detach().clone()
+    agent.learn(2 * 16 * 4)
+    assert not torch.equal(agent.network.actor_cell.sense.weight, before)
+    obs, state = torch.randn(30, 1, 8), agent.network.initial_state(1)
+    cpg = state.actor.cpg
+    swapped = state._replace(actor=state.actor._replace(cpg=cpg._replace(phase=cpg.phase.roll(2, 1))))
+    with torch.no_grad():
+        mean = agent.network.evaluate(obs, state)[0].mean
+        image = agent.network.evaluate(obs * torch.tensor(mirror), swapped)[0].mean
+    assert mean.abs().max() > 0.5
+    torch.testing.assert_close(image, -mean, atol=1e-4, rtol=0)
+
+
 def test_places_that_do_not_match_the_actions_are_refused():
     with pytest.raises(ValueError, match="2 actions need the places of 2 joint angles"):
         OscillatorPPO(ForwardBatch("Swimmer-v5", 1), angles=(1,), velocities=(6, 7))
@@ -59,4 +76,7 @@ def test_the_benchmark_goes_on_where_it_stopped(tmp_path):
     again = oscillator_policies.main(oscillator_policies.Args(arms=["oscillators"], seeds=[3], **few))
     assert len(again) == 1 and again[0]["cpu_seconds"] == first[0]["cpu_seconds"]  # nothing was run again
     assert first[0]["start"] > 10  # the rhythm swims before it has learned anything
-    assert "| Swimmer-v5 | oscillators | 512 | 1 |" in (tmp_path / "oscillator_policies.md").read_text()
+    more = oscillator_policies.main(oscillator_policies.Args(arms=["drives", "held drives"], seeds=[3], **few))
+    assert [run["start"] > 10 for run in more] == [True, True, True]
+    table = (tmp_path / "oscillator_policies.md").read_text()
+    assert "| Swimmer-v5 | oscillators | 512 | 1 |" in table and "| Swimmer-v5 | held drives | 512 | 1 |" in table
