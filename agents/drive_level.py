@@ -21,6 +21,7 @@ __all__ = [
     "SWIM",
     "WALK",
     "BearingDrive",
+    "CourseDrive",
     "DriveLevel",
     "HeldDrive",
     "ShoreDrive",
@@ -204,6 +205,24 @@ class BearingDrive(HeldDrive):
         action, state = super().act(obs, state, step=step, first=first)
         # positive bearings are to the left, positive actions turn to the right
         action[:, 1] = np.clip(-self.gain * np.arctan2(obs[:, self.sin], obs[:, self.cos]), -1, 1)
+        return action, state
+
+
+class CourseDrive(HeldDrive):
+    """Walks at a drive of 2 and turns back in proportion to how far it heads off +x.
+
+    Args:
+        names: of the observation.
+        gain: turning action per unit of the heading's sine.
+    """
+
+    def __init__(self, names: tuple[str, ...], *, gain: float = 2.0):
+        super().__init__(WALK)
+        self.sin, self.gain = names.index("heading.sin"), gain
+
+    def act(self, obs: Any, state: Any, *, step: int, first: np.ndarray) -> tuple[np.ndarray, Any]:
+        action, state = super().act(obs, state, step=step, first=first)
+        action[:, 1] = np.clip(self.gain * obs[:, self.sin], -1, 1)  # positive headings are to the left
         return action, state
 
 

@@ -14,7 +14,7 @@ from agents.cpg_policy import GaitSpace, Range, chain_profile
 from rnn.cpg import PhaseCell
 from sim.anatomy import GIRDLES
 
-__all__ = ["FREQUENCY", "SalamanderController", "SalamanderGait"]
+__all__ = ["FREQUENCY", "HIND_SHARE", "SalamanderController", "SalamanderGait"]
 
 SEGMENTS, LIMBS, JOINTS = 8, 4, 4
 FREQUENCY = {"swim": (0.8, 3.8), "walk": (0.4, 1.35)}

@@ -75,7 +75,8 @@ class SpinalPPO(MusclePPO):
 
     Why few senses and few synergies: a step of Adam is as long along a weight that matters as along one that does not,
     and each of them uses up what the probabilities of actions may change in an update. With all of 73 senses on all of
-    48 muscles, steering was not learned in 150,000 steps; with three on three, in 80,000.
+    48 muscles nothing of steering was learned in 150,000 steps; with three on three synergies 3.5 targets were found
+    after 160,000, where the rule of `agents.drive_level.BearingDrive` finds 2.5 (one seed each).
 
     Raises:
         ValueError: nothing is heard, or actions are not the 48 normalised activations.

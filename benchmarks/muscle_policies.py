@@ -9,9 +9,9 @@ physics, which start a little differently (`benchmarks.muscle_judges`). Three ki
 wave whose frequency, lag and gain are stated, limbs stiff (`agents.muscle_ppo`); "generator" begins as the fixed
 pattern generator of `rnn.cpg` with the recorded animal's profiles and learns feedback (`agents.spinal_ppo`); a GRU
 begins at rest. Beside them: the animal at rest, both starts before learning, and the fixed pattern generator with a
-rule for its drive that nobody learned (`agents.drive_level`: one drive; walk until afloat, then swim; turn towards the
-target). Writes `benchmarks/results/muscle_policies.json` and `.md` after every run; runs already there are not
-repeated. One to two CPU-minutes per run.
+rule for its drive that nobody learned (`agents.drive_level`: one drive; hold the course; walk until afloat, then swim;
+turn towards the target). Writes `benchmarks/results/muscle_policies.json` and `.md` after every run; runs already there
+are not repeated. Half a CPU-minute to two per run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import numpy as np
 import torch
 import tyro
 
-from agents.drive_level import SWIM, WALK, BearingDrive, HeldDrive, ShoreDrive
+from agents.drive_level import SWIM, WALK, BearingDrive, CourseDrive, HeldDrive, ShoreDrive
 from agents.evaluation import Greedy
 from agents.muscle_actors import Activations, DrivenMuscles
 from agents.muscle_ppo import OSCILLATORS, MusclePPO, muscle_worlds
@@ -43,13 +43,15 @@ from benchmarks.muscle_judges import TASKS, judge
 from scripts import train_salamander
 
 WORLDS = 8  # animals that judge
-RULES: dict[str, Callable[[Any], Any]] = {
-    "swim": lambda names: HeldDrive(SWIM),
-    "walk": lambda names: HeldDrive(WALK),
-    "rough": lambda names: HeldDrive(WALK),
-    "shore": ShoreDrive,
-    "steer": BearingDrive,
+FIXED = "fixed pattern generator"
+RULES: dict[str, dict[str, Callable[[Any], Any]]] = {
+    "swim": {FIXED: lambda names: HeldDrive(SWIM)},
+    "walk": {FIXED: lambda names: HeldDrive(WALK)},
+    "rough": {FIXED: lambda names: HeldDrive(WALK), f"{FIXED}, holding its course": CourseDrive},
+    "shore": {FIXED: ShoreDrive},
+    "steer": {FIXED: BearingDrive},
 }
+STEPS = {"swim": 140_000, "walk": 100_000, "rough": 80_000, "shore": 160_000, "steer": 160_000}
 CELLS = {
     "swim": [OSCILLATORS, "gru"],
     "walk": [OSCILLATORS, GENERATOR, "gru"],
@@ -87,8 +89,8 @@ class Args:
     """One run each."""
     prices: bool = True
     """Whether swaying, effort and bending are priced as in evolution (see `agents.gait_evolution.PRICES`)."""
-    steps: int = 160_000
-    """Environment steps per run."""
+    steps: int | None = None
+    """Environment steps per run; None for those of `STEPS`."""
     seconds: float | None = None
     """Length of a judged recording; None for that of the task (see `benchmarks.muscle_judges.judge`)."""
     runs: Path = Path("runs/muscle_policies")
@@ -99,10 +101,10 @@ class Args:
 
 def run(task: str, cell: str, seed: int, args: Args) -> dict[str, Any]:
     """Train once by the script, and judge what it kept."""
-    place = TASKS[task]
-    folder = args.runs / f"{task}_{cell}{'' if args.prices else '_unpriced'}_{seed}_{args.steps}"
+    place, steps = TASKS[task], args.steps or STEPS[task]
+    folder = args.runs / f"{task}_{cell}{'' if args.prices else '_unpriced'}_{seed}_{steps}"
     free = {} if args.prices else {"steadiness": 0.0, "effort": 0.0, "bending": 0.0}
-    settings: dict[str, Any] = {"task": place.task, "world": place.world, "cell": cell, "steps": args.steps, **free}
+    settings: dict[str, Any] = {"task": place.task, "world": place.world, "cell": cell, "steps": steps, **free}
     train_salamander.main(train_salamander.Args(**settings, seed=seed, seconds=args.seconds, film=False, out=folder))
     course = list(csv.DictReader((folder / "metrics.csv").read_text().splitlines()))
     agent = (SpinalPPO if cell == GENERATOR else MusclePPO).load(folder / "checkpoints")
@@ -119,11 +121,10 @@ def start(task: str, cell: str, args: Args) -> dict[str, Any]:
     return judge(task, Activations(Greedy(agent)), WORLDS, args.seconds)
 
 
-def rule(task: str, args: Args, *, idle: bool) -> dict[str, Any]:
-    """The fixed pattern generator with its rule, or at rest."""
+def rule(task: str, make: Callable[[Any], Any], args: Args) -> dict[str, Any]:
+    """The fixed pattern generator with a rule for its drive."""
     names = muscle_worlds(TASKS[task].task, 1).unwrapped.observation_names
-    drive = HeldDrive((-1.0, 0.0, 1.0)) if idle else RULES[task](names)
-    return judge(task, DrivenMuscles(drive), WORLDS, args.seconds)
+    return judge(task, DrivenMuscles(make(names)), WORLDS, args.seconds)
 
 
 def write(runs: list[dict[str, Any]], out: Path) -> None:
@@ -208,15 +209,16 @@ def main(args: Args) -> list[dict[str, Any]]:
             print({k: v for k, v in runs[-1].items() if k != "course"}, flush=True)
 
     for task in args.tasks:
-        add(task, "idle", 0, 0, lambda task=task: rule(task, args, idle=True))
-        add(task, "fixed pattern generator", 0, 0, lambda task=task: rule(task, args, idle=False))
+        rules = {"idle": lambda names: HeldDrive((-1.0, 0.0, 1.0)), **RULES[task]}
+        for name, make in rules.items():
+            add(task, name, 0, 0, lambda task=task, make=make: rule(task, make, args))
         for cell in {OSCILLATORS, GENERATOR} & set(args.cells or CELLS[task]):
             add(task, f"{cell} before learning", 0, 0, lambda task=task, cell=cell: start(task, cell, args))
     for seed in args.seeds:
         for task in args.tasks:
             for cell in args.cells or CELLS[task]:
                 name = cell if args.prices else f"{cell}, nothing priced"
-                add(task, name, seed, args.steps, lambda t=task, c=cell, s=seed: run(t, c, s, args))
+                add(task, name, seed, args.steps or STEPS[task], lambda t=task, c=cell, s=seed: run(t, c, s, args))
     return runs
 
 

@@ -4,7 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agents.drive_level import BearingDrive, DriveLevel, ShoreDrive, drive_worlds
+from agents.drive_level import WALK, BearingDrive, CourseDrive, DriveLevel, ShoreDrive, drive_worlds
 from agents.rollout import rollout
 from benchmarks import drive_level
 
@@ -131,3 +131,9 @@ def test_the_benchmark_sets_rules_beside_what_it_learns_and_goes_on_where_it_sto
     assert [run["policy"] for run in runs][-1] == "gru" and len(runs) == 5
     table = (tmp_path / "drive_level.md").read_text()
     assert "| shore | walk, then swim |" in table and "| shore | gru | 32 | 1 |" in table
+
+
+def test_the_course_rule_turns_back_to_where_it_started_for():
+    names = ("yaw_rate", "heading.sin")
+    action, _ = CourseDrive(names).act(np.array([[0.0, 0.3], [0.0, -0.9]]), (), step=0, first=np.ones(2, bool))
+    np.testing.assert_allclose(action, [[WALK[0], 0.6, WALK[2]], [WALK[0], -1.0, WALK[2]]], atol=1e-6)

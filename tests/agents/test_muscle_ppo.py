@@ -38,10 +38,25 @@ def test_a_few_rollouts_of_learning_move_oscillators_muscles_and_feedback():
 
 
 def test_another_cell_begins_with_the_same_posture():
-    agent = MusclePPO(muscle_worlds("walk", 2), **muscle_settings("walk", "gru"))
-    action = Greedy(agent).act(np.zeros((2, 70), np.float32), agent.initial_state(2), step=0, first=np.ones(2, bool))[0]
-    np.testing.assert_allclose(action[:, :16], -1, atol=0.05)
-    np.testing.assert_allclose(action[:, 16:], -0.5, atol=0.05)
+    for task, tone in (("swim", -0.5), ("walk", 0.0)):
+        agent = MusclePPO(muscle_worlds(task, 2), **muscle_settings(task, "gru"))
+        actor, obs = Greedy(agent), np.zeros((2, 70), np.float32)
+        action = actor.act(obs, agent.initial_state(2), step=0, first=np.ones(2, bool))[0]
+        np.testing.assert_allclose(action[:, :16], -1, atol=0.05)
+        np.testing.assert_allclose(action[:, 16:], tone, atol=0.05)
+
+
+def test_the_stated_step_gets_an_animal_ahead_on_feet_that_carry_it():
+    env = muscle_worlds("walk", 1, coarse=False, steps=1000)
+    agent = MusclePPO(env, **muscle_settings("walk", "oscillators", env.unwrapped.observation_names))
+    body, places, stands = env.unwrapped.salamander, [], []
+    for _ in rollout(env, Greedy(agent), 400, seed=0):
+        places.append(body.centre_of_mass()[0, 0] / body.length)
+        stands.append(body.foot_contact()[0])
+    assert 0.05 < (places[-1] - places[99]) / 3.0 < 0.15  # BL/s
+    duty = np.mean(stands[100:], 0)
+    assert 0.4 < duty.min() and 0.65 < duty.mean() < 0.85
+    np.testing.assert_allclose(duty[::2], duty[1::2], atol=0.05)  # left and right alike
 
 
 def test_first_episodes_end_one_after_the_other_and_later_ones_are_whole():

@@ -32,7 +32,7 @@ def test_goals_and_rough_ground_have_tables_of_their_own(tmp_path, monkeypatch):
     runs = muscle_policies.main(muscle_policies.Args(tasks=["rough", "steer"], cells=["generator"], **few))
     rows = {(run["task"], run["policy"]): run for run in runs}
     rule, start = rows["rough", "fixed pattern generator"], rows["rough", "generator before learning"]
-    assert len(rows) == 8 and rule["ahead"] == pytest.approx(start["ahead"], abs=1e-3)
+    assert len(rows) == 9 and rule["ahead"] == pytest.approx(start["ahead"], abs=1e-3)
     assert rows["steer", "idle"]["targets"] == 0.0 and rows["steer", "idle"]["seconds"] is None
     table = (tmp_path / "muscle_policies.md").read_text()
     assert "## steer" in table and "| policy | steps | seeds | targets | each |" in table
