@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agents.drive_world import SUBMERGED, DriveWorlds, RandomDrives, path, scatter
+from agents.efference import EfferentDynamics
 from agents.planning import Planner
 from agents.promises import Promises, displacement
 from rnn.dynamics import DynamicsState, RecurrentDynamics, spread
@@ -31,12 +32,14 @@ class Journey(NamedTuple):
         least: least distance to it, BL [B].
         track: centre of mass at every reading, BL [K + 1, B, 2].
         readings: [K + 1, B, D].
+        actions: [K, B, 2].
     """
 
     seconds: Array
     least: Array
     track: Array
     readings: Array
+    actions: Array
 
 
 def travel(
@@ -49,10 +52,11 @@ def travel(
         seconds: after which it ends in any case.
     """
     period = worlds.hold * worlds.body.dt
-    track, seen = [worlds.pose()[0]], [readings]
+    track, seen, done = [worlds.pose()[0]], [readings], list[Array]()
     arrival = np.full(worlds.num_worlds, np.inf)
     for k in range(1, round(seconds / period) + 1):
-        readings = worlds.step(pilot(worlds, readings, targets))
+        done.append(pilot(worlds, readings, targets))
+        readings = worlds.step(done[-1])
         track.append(worlds.pose()[0])
         seen.append(readings)
         there = np.linalg.norm(track[-1] - targets, axis=1) < radius
@@ -60,7 +64,7 @@ def travel(
         if np.isfinite(arrival).all():
             break
     distance = np.linalg.norm(np.array(track) - targets, axis=2)
-    return Journey(arrival, distance.min(0), np.array(track), np.array(seen))
+    return Journey(arrival, distance.min(0), np.array(track), np.array(seen), np.array(done))
 
 
 def by_bearing(drive: float = 0.55, gain: float = 1.0) -> Pilot:
@@ -130,29 +134,67 @@ def by_medium(depth: float = 0.8) -> Pilot:
     return pilot
 
 
-TURNING = 1.0
-"""How far an animal gets while it turns by a radian, BL: what facing the wrong way costs. Of the order of its speed
-over its greatest turning rate: 0.6 BL/s over 40 deg/s in water, 0.25 BL/s over 10 deg/s on land."""
+RADIUS = (1.7, 0.85)
+"""Of the smallest circle that the animal goes, on land and in water, BL: 0.27 BL/s over 9 deg/s at a mean drive of 2.2,
+0.57 over 39 at 4, with the whole difference between the sides."""
+ARC = (1.6, 1.1)
+"""How many BL it would have gone straight ahead in the time of one BL on that circle, on land and in water."""
+NEAR = 0.4
+"""Distance from the target at which a plan has arrived, BL: a little less than what a journey asks for."""
+SPEED = 0.05
+"""BL that are gone between two readings."""
+STRIDE = 10
+"""Readings over which place and direction at the end of a plan are averaged, 1 s: trunk and centre of mass swing with
+every stroke, at 1 Hz when walking."""
 
-HASTE = 0.3
-"""Weight of the mean distance along the way, so that of two ways that end alike the one that is there first is better.
-With a weight of 1 an animal that faces away would rather stay, as swimming round leads away at first."""
 
+def to_go(position: Tensor, heading: Tensor, targets: Tensor, wet: Tensor) -> Tensor:
+    r"""What is left to go [N] from `position` [N, 2] and `heading` [N] to targets [N, 2], BL of straight way.
 
-def closeness(position: Tensor, heading: Tensor, targets: Tensor) -> Tensor:
-    """What a plan is worth [N]: minus the distance still to go at the end of the way [K, N, 2], and `HASTE` times along
-    it, BL.
+    What goes forward and turns on no smaller circle than one of radius R goes an arc and then straight on ("On curves
+    of minimal length", Dubins, 1957): with the target at (x, y), y >= 0, seen from the animal, and the circle's centre
+    at distance c,
 
-    To go are the distance to the target [N, 2], and at the end also the turn [K, N] that is left to face it, times
-    `TURNING`, for the direction of the last half second, as the trunk swings with every stroke. Without it a target
-    behind is nearest while the animal stays where it is. Within 1 BL facing matters less and less.
+    .. math::
+        c^2 = x^2 + (y - R)^2, \qquad s = \sqrt{c^2 - R^2}, \qquad
+        \varphi = \text{atan2}(y - R, x) - \arccos (R / c) + \pi / 2, \qquad \ell = s + \kappa R \varphi
+
+    kappa is `ARC`: turning is slow. Who has the target inside the circle cannot turn to it and has to go away first,
+    which is counted as half a circle. R and kappa lie between their values on land and in water as `wet` [N], the part
+    of the body under water, says.
+
+    >>> ahead, behind = torch.tensor([[1.4, 0.0]]), torch.tensor([[-1.4, 0.0]])
+    >>> [round(to_go(torch.zeros(1, 2), torch.zeros(1), where, torch.zeros(1)).item(), 2) for where in (ahead, behind)]
+    [1.0, 12.22]
     """
+    afloat = (wet / 0.9).clamp(0, 1)
+    R, arc = (land + (water - land) * afloat for land, water in (RADIUS, ARC))
     way = targets - position
     distance = way.square().sum(-1).sqrt()
-    angle = torch.atan2(way[..., 1], way[..., 0]) - heading
-    recent = slice(-min(5, len(angle)), None)
-    left = torch.atan2(angle[recent].sin().mean(0), angle[recent].cos().mean(0)).abs()
-    return -(HASTE * distance.mean(0) + distance[-1] + TURNING * left * distance[-1].clamp(max=1.0))
+    bearing = torch.atan2(way[..., 1], way[..., 0]) - heading
+    x, y = distance * bearing.cos(), distance * bearing.sin().abs()
+    c = torch.hypot(x, y - R)
+    angle = torch.atan2(y - R, x) - (R / c.clamp(min=1e-6)).clamp(max=1.0).arccos() + torch.pi / 2
+    angle = torch.remainder(angle + 1e-4, 2 * torch.pi) - 1e-4
+    inside = (c < R - NEAR) & (distance > NEAR)
+    length = (c.square() - R.square()).clamp(min=0).sqrt() + arc * R * (angle + torch.pi * inside)
+    return torch.where(distance > NEAR, (length - NEAR).clamp(min=0), torch.zeros_like(length))
+
+
+def closeness(position: Tensor, heading: Tensor, wet: Tensor, targets: Tensor) -> Tensor:
+    """What a plan is worth [N]: minus what is left `to_go` at the end of the way [K, N, 2], or, once the target is
+    reached, as much as would be gone in the time left.
+
+    Args:
+        heading: along the way [K, N], rad.
+        wet: part of the body under water at its end [N].
+        targets: [N, 2].
+    """
+    last = slice(-min(STRIDE, len(heading)), None)
+    left = to_go(position[last].mean(0), heading[last].mean(0), targets, wet)
+    there = ((targets - position).square().sum(-1).sqrt() < NEAR).float()
+    early = there.cummax(0).values.sum(0) * SPEED
+    return torch.where(early > 0, early, -left)
 
 
 def awake(planned: Tensor) -> Tensor:
@@ -166,6 +208,10 @@ def awake(planned: Tensor) -> Tensor:
     least = -1.5 / 2.25
     mean = least + (1 - least) * (planned[..., :1] + 1) / 2
     return torch.cat([mean, planned[..., 1:]], -1)
+
+
+PROPOSALS = [(mean, turn) for mean in (-0.4, 0.0, 0.5) for turn in (-1.0, -0.4, 0.0, 0.4, 1.0)]
+"""Planned actions, each kept up for a whole plan, among which every plan chooses: what a rule would do."""
 
 
 class _Pilot:
@@ -187,8 +233,9 @@ class _Pilot:
             turned = torch.remainder(heading - before + torch.pi, 2 * torch.pi) - torch.pi
             self.position, self.heading = position, before + turned  # a whole turn is not the same as none
             self.targets = torch.as_tensor(targets, dtype=torch.float32)
-            start = self.begin(worlds, readings)
-            planned = awake(self.planner.plan(start, worlds.num_worlds))
+            start, B = self.begin(worlds, readings), worlds.num_worlds
+            constant = torch.tensor(PROPOSALS).expand(self.pieces, B, -1, -1)
+            planned = awake(self.planner.plan(start, B, constant))
             self.action = planned.double().numpy()
             self.expect(start, planned)
         self.follow(readings)
@@ -222,7 +269,7 @@ class ModelPilot(_Pilot):
         planner: settings of `agents.planning.Planner`.
     """
 
-    def __init__(self, model: RecurrentDynamics, *, wary: bool = True, **settings: Any):
+    def __init__(self, model: RecurrentDynamics | EfferentDynamics, *, wary: bool = True, **settings: Any):
         super().__init__(**settings)
         self.model, self.wary = model, wary
         self.state: DynamicsState | None = None
@@ -277,30 +324,35 @@ class ModelPilot(_Pilot):
                 state, reading = self.model.step(state, action.reshape(B * P, A))
                 readings.append(torch.cat([reading[:, :-3], reading[:, -3:] + error], -1))
         position, heading, targets = (x.repeat_interleave(P, 0) for x in (self.position, self.heading, self.targets))
-        return closeness(*path(torch.stack(readings), position, heading), targets).reshape(B, P)
+        wet = readings[-1][:, SUBMERGED].mean(1)
+        return closeness(*path(torch.stack(readings), position, heading), wet, targets).reshape(B, P)
 
 
 class SimulatorPilot(_Pilot):
     """Plans in copies of the very world that it acts in: what a perfect model of it would do, and what that costs."""
 
     def __init__(self, world: str, **settings: Any):
-        super().__init__(**{"method": "cem", **settings})  # as many candidates in every iteration as there are copies
-        self.copies = DriveWorlds(self.planner.config.candidates, world=world)
+        super().__init__(**settings)
+        self.world, self.copies = world, dict[int, DriveWorlds]()
 
     def begin(self, worlds: DriveWorlds, readings: Array) -> DriveWorlds:
         return worlds
 
     def worth(self, start: DriveWorlds, actions: Tensor) -> Tensor:
         H, B, P, A = actions.shape
-        worth = torch.empty(B, P)
+        if P not in self.copies:
+            self.copies[P] = DriveWorlds(P, world=self.world)
+        copies, worth = self.copies[P], torch.empty(B, P)
         for row in range(B):
-            self.copies.become(start, row)
-            position, heading = [], []
+            copies.become(start, row)
+            track, headings, readings = [], [], np.zeros(0)
             for action in actions[:, row].unbind(0):
                 for _ in range(self.every):
-                    self.copies.step(action.numpy())
-                    pose = self.copies.pose()
-                    position.append(torch.as_tensor(pose[0], dtype=torch.float32))
-                    heading.append(torch.as_tensor(pose[1], dtype=torch.float32))
-            worth[row] = closeness(torch.stack(position), torch.stack(heading), self.targets[row].expand(P, 2))
+                    readings = copies.step(action.numpy())
+                    position, heading = copies.pose()
+                    track.append(position)
+                    headings.append(heading)
+            along = np.array(track), np.unwrap(headings, axis=0), readings[:, SUBMERGED].mean(1)
+            way, facing, wet = (torch.as_tensor(part, dtype=torch.float32) for part in along)
+            worth[row] = closeness(way, facing, wet, self.targets[row].expand(P, 2))
         return worth

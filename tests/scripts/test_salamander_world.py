@@ -14,6 +14,8 @@ from scripts import salamander_world as script
 class Oracle:
     """Knows the future: finds where in the runs it was shown the last reading."""
 
+    action_size = 2
+
     def __init__(self, obs, offset=0.0):
         self.obs, self.offset = obs, offset
 
@@ -84,8 +86,8 @@ def test_the_script_learns_practises_and_travels(tmp_path):
     args = script.Args(animals=3, seconds=4, practice=1, one_step=2, gradient_steps=2, targets=2, patience=1.0,
                        ceiling=1, out=tmp_path)  # fmt: skip
     found = script.main(args, lambda now: reports.append(len(now["journeys"])))
-    lived = 3 * 3 + 3 + (3 + 1 + 1)  # at random in three worlds, on errands, following plans
-    assert reports == list(range(1, 13)) and found["transitions"] == 40 * lived
+    lived = 3 * 3 + 3 * 3 + (3 + 3 + 1)  # at random in three worlds, on errands, following plans
+    assert reports == list(range(1, 14)) and found["transitions"] == 40 * lived
     with (tmp_path / "journeys.csv").open() as file:
         assert [row["pilot"] for row in csv.DictReader(file)] == [row["pilot"] for row in found["journeys"]]
     again = script.Args(targets=1, patience=1.0, model=tmp_path / "checkpoints" / "model.safetensors",
