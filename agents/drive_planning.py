@@ -161,7 +161,7 @@ def to_go(position: Tensor, heading: Tensor, targets: Tensor, wet: Tensor) -> Te
 
     kappa is `ARC`: turning is slow. Who has the target inside the circle cannot turn to it and has to go away first,
     which is counted as half a circle. R and kappa lie between their values on land and in water as `wet` [N], the part
-    of the body under water, says.
+    of the body that is under water now, says: the same for all plans, as going ashore shall not look like going astray.
 
     >>> ahead, behind = torch.tensor([[1.4, 0.0]]), torch.tensor([[-1.4, 0.0]])
     >>> [round(to_go(torch.zeros(1, 2), torch.zeros(1), where, torch.zeros(1)).item(), 2) for where in (ahead, behind)]
@@ -187,7 +187,7 @@ def closeness(position: Tensor, heading: Tensor, wet: Tensor, targets: Tensor) -
 
     Args:
         heading: along the way [K, N], rad.
-        wet: part of the body under water at its end [N].
+        wet: part of the body under water when it begins [N].
         targets: [N, 2].
     """
     last = slice(-min(STRIDE, len(heading)), None)
@@ -224,7 +224,10 @@ class _Pilot:
             lambda start, planned: self.worth(start, awake(planned)), 2, horizon=pieces, seed=seed, **settings
         )
         self.action: Array = np.zeros((0, 2))
-        self.targets = self.heading = self.position = torch.zeros(0)
+        self.targets = self.heading = self.position = self.wet = torch.zeros(0)
+        self.ways, self.worths = torch.zeros(0), torch.zeros(0)
+        self.plans: list[Tensor] = []
+        """For each plan the way that it promised, [K, B, 2] (BL)."""
 
     def __call__(self, worlds: DriveWorlds, readings: Array, targets: Array) -> Array:
         if self.clock % self.every == 0:
@@ -233,10 +236,12 @@ class _Pilot:
             turned = torch.remainder(heading - before + torch.pi, 2 * torch.pi) - torch.pi
             self.position, self.heading = position, before + turned  # a whole turn is not the same as none
             self.targets = torch.as_tensor(targets, dtype=torch.float32)
+            self.wet = torch.as_tensor(readings[:, SUBMERGED].mean(1), dtype=torch.float32)
             start, B = self.begin(worlds, readings), worlds.num_worlds
             constant = torch.tensor(PROPOSALS).expand(self.pieces, B, -1, -1)
             planned = awake(self.planner.plan(start, B, constant))
             self.action = planned.double().numpy()
+            self.plans.append(self.ways[:, torch.arange(B), self.worths.argmax(1)])
             self.expect(start, planned)
         self.follow(readings)
         self.clock += 1
@@ -252,6 +257,7 @@ class _Pilot:
         """Take in what was read and what is done now."""
 
     def worth(self, start: Any, actions: Tensor) -> Tensor:
+        """Of actions [H, B, P, 2], [B, P]; leaves these as `worths`, and where they lead as `ways` [K, B, P, 2]."""
         raise NotImplementedError
 
 
@@ -323,9 +329,11 @@ class ModelPilot(_Pilot):
             for _ in range(self.every):
                 state, reading = self.model.step(state, action.reshape(B * P, A))
                 readings.append(torch.cat([reading[:, :-3], reading[:, -3:] + error], -1))
-        position, heading, targets = (x.repeat_interleave(P, 0) for x in (self.position, self.heading, self.targets))
-        wet = readings[-1][:, SUBMERGED].mean(1)
-        return closeness(*path(torch.stack(readings), position, heading), wet, targets).reshape(B, P)
+        here = (self.position, self.heading, self.wet, self.targets)
+        position, heading, wet, targets = (x.repeat_interleave(P, 0) for x in here)
+        way, facing = path(torch.stack(readings), position, heading)
+        self.ways, self.worths = way.unflatten(1, (B, P)), closeness(way, facing, wet, targets).reshape(B, P)
+        return self.worths
 
 
 class SimulatorPilot(_Pilot):
@@ -342,17 +350,19 @@ class SimulatorPilot(_Pilot):
         H, B, P, A = actions.shape
         if P not in self.copies:
             self.copies[P] = DriveWorlds(P, world=self.world)
-        copies, worth = self.copies[P], torch.empty(B, P)
+        copies, worth, ways = self.copies[P], torch.empty(B, P), []
         for row in range(B):
             copies.become(start, row)
-            track, headings, readings = [], [], np.zeros(0)
+            track, headings = [], []
             for action in actions[:, row].unbind(0):
                 for _ in range(self.every):
-                    readings = copies.step(action.numpy())
+                    copies.step(action.numpy())
                     position, heading = copies.pose()
                     track.append(position)
                     headings.append(heading)
-            along = np.array(track), np.unwrap(headings, axis=0), readings[:, SUBMERGED].mean(1)
-            way, facing, wet = (torch.as_tensor(part, dtype=torch.float32) for part in along)
-            worth[row] = closeness(way, facing, wet, self.targets[row].expand(P, 2))
+            along = np.array(track), np.unwrap(headings, axis=0)
+            way, facing = (torch.as_tensor(part, dtype=torch.float32) for part in along)
+            ways.append(way)
+            worth[row] = closeness(way, facing, self.wet[row].expand(P), self.targets[row].expand(P, 2))
+        self.ways, self.worths = torch.stack(ways, 1), worth
         return worth

@@ -67,8 +67,7 @@ class Args:
     seconds: float = 20.0
     """Logged from each."""
     practice: int = 1
-    """Rounds in which as many animals on land and on the shore, and a third as many in the pool, follow plans in the
-    model so far."""
+    """Rounds in which as many animals on the shore, and a third as many elsewhere, follow plans in the model so far."""
     one_step: int = 500
     """Gradient steps of the model one step ahead, after its linear part was fitted at once."""
     gradient_steps: int = 300
@@ -81,6 +80,8 @@ class Args:
     """Targets in the pool for which the simulator plans too, half as many elsewhere (1 to 3 CPU-minutes each)."""
     rules: int = 3
     """Rules per world that travel too, the best suited first."""
+    plans: bool = True
+    """Travel by plans in the model."""
     patience: float = 40.0
     """Seconds after which a journey ends on land and on the shore; half as many in the pool."""
     model: Path | None = None
@@ -106,8 +107,9 @@ def main(args: Args, report: Callable[[dict[str, Any]], None] = lambda found: No
             model.load_state_dict(load_checkpoint(args.model)[0])
         ways: dict[str, dict[str, Journey]] = {world: {} for world in WORLDS}
         rules = [(name, world) for world, names in RULES.items() for name in names[: args.rules]]
+        plans = [("model", world) for world in reversed(WORLDS)] if args.plans else []
         ceiling = [("simulator", world) for world in WORLDS] if args.ceiling else []
-        for name, world in [*(("model", world) for world in reversed(WORLDS)), *ceiling, *rules]:
+        for name, world in [*plans, *rules, *ceiling]:
             found["journeys"].append(steer(args, model, world, name, ways[world]))
             print(found["journeys"][-1], flush=True)
             write(args.out / "journeys.csv", found["journeys"])
@@ -186,7 +188,7 @@ def errands(args: Args, world: str, steps: int, k: int) -> tuple[Tensor, Tensor]
 
 def drill(args: Args, model: RecurrentDynamics, world: str, steps: int, k: int) -> tuple[Tensor, Tensor]:
     """Readings and actions of animals that follow plans in the model so far."""
-    seed, count = 1000 * args.seed + k, max(1, args.animals // (3 if world == "pool" else 1))
+    seed, count = 1000 * args.seed + k, max(1, args.animals // (1 if world == "shore" else 3))
     pilot = ModelPilot(EfferentDynamics(model), seed=seed, iterations=2, candidates=32)
     return practise(world, pilot, count, steps, seed=seed)
 
