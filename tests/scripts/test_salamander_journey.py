@@ -1,0 +1,38 @@
+"""One journey by plans: what is written is what was travelled."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnn.checkpoint import save_checkpoint
+from scripts import salamander_journey as script
+from scripts import salamander_world
+
+
+@pytest.fixture
+def model(tmp_path):
+    """One that has learned nothing."""
+    file = tmp_path / "model.safetensors"
+    save_checkpoint(file, salamander_world.build(salamander_world.Args()).state_dict(), {})
+    return file
+
+
+def test_a_journey_is_written_and_drawn(model, tmp_path, capsys):
+    args = script.Args(model, world="land", bearing=90.0, distance=2.0, seconds=0.6, out=tmp_path / "out")
+    journey = script.main(args)
+    with (tmp_path / "out" / "journey.csv").open() as file:
+        rows = [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+    assert [row["time_s"] for row in rows] == pytest.approx(np.arange(1, 7) / 10)
+    for row, place in zip(rows, journey.track[1:, 0], strict=True):
+        assert row["distance_BL"] == pytest.approx(np.linalg.norm(place - [0.0, 2.0]), abs=1e-3)
+        assert row["under_water"] == 0.0 and row["drive_left"] + row["drive_right"] >= 2.5 - 1e-3  # does not rest
+    assert (tmp_path / "out" / "journey.png").stat().st_size > 10_000
+    assert "came within" in capsys.readouterr().out
+
+
+def test_on_the_shore_the_way_leads_out_of_the_water():
+    start, heading, target = script.place(script.Args(Path("none"), world="shore", bearing=180.0))
+    edge = salamander_world.get_world("shore").waterline
+    assert target[0] < edge < start[0] and heading == pytest.approx(0.0)  # faces the open water
