@@ -26,7 +26,8 @@ import torch
 import tyro
 from torch import Tensor
 
-from agents.drive_planning import Journey, ModelPilot, travel
+from agents.drive_journeys import Journey, travel
+from agents.drive_planning import ModelPilot
 from agents.drive_world import SUBMERGED, DriveWorlds, drives_of
 from agents.efference import EfferentDynamics
 from agents.runs import Run

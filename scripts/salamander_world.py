@@ -31,7 +31,8 @@ import torch
 import tyro
 from torch import Tensor
 
-from agents.drive_planning import Journey, ModelPilot, SimulatorPilot, by_bearing, by_medium, by_whim, practise, travel
+from agents.drive_journeys import Journey, by_bearing, by_medium, by_whim, practise, travel
+from agents.drive_planning import ModelPilot, SimulatorPilot
 from agents.drive_world import READINGS, SUBMERGED, SWITCHES, TOUCH, DriveWorlds, log, mirrored, path
 from agents.efference import EfferenceCopy, EfferentDynamics
 from agents.runs import Run
@@ -293,7 +294,7 @@ def summary(world: str, pilot: str, journey: Journey, cpu: float) -> dict[str, A
 
 
 def draw(file: Path, world: str, targets: np.ndarray, ways: dict[str, Journey]) -> None:
-    """The ways from above."""
+    """The ways from above, up to where they arrive."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -302,12 +303,16 @@ def draw(file: Path, world: str, targets: np.ndarray, ways: dict[str, Journey]) 
     kind = {"squeeze": False, "layout": "constrained", "sharex": True, "sharey": True}
     figure, axes = plt.subplots(1, len(ways), figsize=(4 * len(ways), 4), **kind)
     for axis, (name, journey) in zip(axes[0], ways.items(), strict=True):
-        for k in range(journey.track.shape[1]):
-            axis.plot(journey.track[:, k, 0], journey.track[:, k, 1], color=f"C{k}")
-            axis.plot(*targets[k], "o", color=f"C{k}", fillstyle="none", markersize=12)
+        for k, seconds in enumerate(journey.seconds):
+            way = journey.track[: round(10 * seconds) + 1 if np.isfinite(seconds) else None, k]
+            axis.plot(way[:, 0], way[:, 1], color=f"C{k}")
+            axis.plot(*way[0], ".", color=f"C{k}")
+            axis.add_patch(plt.Circle(tuple(targets[k]), 0.5, color=f"C{k}", fill=False, linestyle="--"))
         if world == "shore":
             axis.axvline(get_world(world).waterline, color="0.6", linestyle=":")
-        axis.set(title=f"{world}, {name}", xlabel="BL", ylabel="BL", aspect="equal")
+        last = journey.seconds.max()
+        title = f"{world}, {name}: " + (f"all in {last:.1f} s" if np.isfinite(last) else "not all arrived")
+        axis.set(title=title, xlabel="BL", ylabel="BL", aspect="equal")
     figure.savefig(file, dpi=100)
     plt.close(figure)
 

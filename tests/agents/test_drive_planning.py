@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents.drive_journeys import by_bearing, by_medium, practise, travel
 from agents.drive_planning import (
     ARC,
     NEAR,
@@ -14,12 +15,8 @@ from agents.drive_planning import (
     ModelPilot,
     SimulatorPilot,
     awake,
-    by_bearing,
-    by_medium,
     closeness,
-    practise,
     to_go,
-    travel,
 )
 from agents.drive_world import (
     CLEARANCE,
