@@ -61,7 +61,9 @@ def main(args: Args) -> Journey:
     torch.set_num_threads(1)
     start, heading, target = place(args)
     model = salamander_world.build(salamander_world.Args())
-    model.load_state_dict(load_checkpoint(args.model)[0])
+    state, about = load_checkpoint(args.model)
+    model.check(str(about.get("body", "")))
+    model.load_state_dict(state)
     pilot = ModelPilot(EfferentDynamics(model), seed=args.seed)
     with Run(args.out, args):
         worlds = DriveWorlds(1, world=args.world)
@@ -147,5 +149,5 @@ def draw(file: Path, world: str, journey: Journey, target: np.ndarray, plans: li
 if __name__ == "__main__":
     try:
         main(tyro.cli(Args, description=__doc__))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         sys.exit(f"error: {error}")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rnn.checkpoint import save_checkpoint
+from rnn.dynamics import BodyMismatch
 from scripts import salamander_journey as script
 from scripts import salamander_world
 
@@ -15,7 +16,7 @@ from scripts import salamander_world
 def model(tmp_path):
     """One that has learned nothing."""
     file = tmp_path / "model.safetensors"
-    save_checkpoint(file, salamander_world.build(salamander_world.Args()).state_dict(), {})
+    save_checkpoint(file, salamander_world.build(salamander_world.Args()).state_dict(), {"body": "newt under drives"})
     return file
 
 
@@ -36,3 +37,9 @@ def test_on_the_shore_the_way_leads_out_of_the_water():
     start, heading, target = script.place(script.Args(Path("none"), world="shore", bearing=180.0))
     edge = salamander_world.get_world("shore").waterline
     assert target[0] < edge < start[0] and heading == pytest.approx(0.0)  # faces the open water
+
+
+def test_a_model_of_another_body_is_refused(tmp_path):
+    save_checkpoint(tmp_path / "other.safetensors", {}, {"body": "Pendulum-v1"})
+    with pytest.raises(BodyMismatch, match=r"trained on 'newt under drives', asked about 'Pendulum-v1'"):
+        script.main(script.Args(tmp_path / "other.safetensors", out=tmp_path / "out"))
