@@ -2,157 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.drive_world import BODY, READINGS, SUBMERGED, DriveWorlds, RandomDrives, path, scatter
+from agents.drive_world import BODY, READINGS, SUBMERGED, DriveWorlds, path
+from agents.efference import EfferentDynamics
 from agents.planning import Planner
 from agents.promises import Promises, displacement
 from rnn.dynamics import DynamicsState, RecurrentDynamics, spread
-from sim.arena import get_world
 
-__all__ = ["Journey", "ModelPilot", "SimulatorPilot", "by_bearing", "by_medium", "by_whim", "practise", "travel"]
+__all__ = ["ModelPilot", "SimulatorPilot", "awake", "closeness", "to_go"]
 
 Array = NDArray[np.float64]
-Pilot = Callable[[DriveWorlds, Array, Array], Array]
-"""From worlds, readings [B, D] and targets [B, 2] to actions [B, 2]; called at every reading."""
+
+RADIUS = (1.7, 0.85)
+"""Of the smallest circle that the animal goes, on land and in water, BL: 0.27 BL/s over 9 deg/s at a mean drive of 2.2,
+0.57 over 39 at 4, with the whole difference between the sides."""
+ARC = (1.6, 1.1)
+"""How many BL it would have gone straight ahead in the time of one BL on that circle, on land and in water."""
+NEAR = 0.4
+"""Distance from the target at which a plan has arrived, BL: a little less than what a journey asks for."""
+SPEED = 0.05
+"""BL that are gone between two readings."""
+STRIDE = 10
+"""Readings over which place and direction at the end of a plan are averaged, 1 s: trunk and centre of mass swing with
+every stroke, at 1 Hz when walking."""
 
 
-class Journey(NamedTuple):
-    """What came of it, per world.
+def to_go(position: Tensor, heading: Tensor, targets: Tensor, wet: Tensor) -> Tensor:
+    r"""What is left to go [N] from `position` [N, 2] and `heading` [N] to targets [N, 2], BL of straight way.
 
-    Attributes:
-        seconds: until the target was reached [B]; infinite if it was not.
-        least: least distance to it, BL [B].
-        track: centre of mass at every reading, BL [K + 1, B, 2].
-        readings: [K + 1, B, D].
+    What goes forward and turns on no smaller circle than one of radius R goes an arc and then straight on ("On curves
+    of minimal length", Dubins, 1957): with the target at (x, y), y >= 0, seen from the animal, and the circle's centre
+    at distance c,
+
+    .. math::
+        c^2 = x^2 + (y - R)^2, \qquad s = \sqrt{c^2 - R^2}, \qquad
+        \varphi = \text{atan2}(y - R, x) - \arccos (R / c) + \pi / 2, \qquad \ell = s + \kappa R \varphi
+
+    kappa is `ARC`: turning is slow. Who has the target inside the circle cannot turn to it and has to go away first,
+    which is counted as half a circle. R and kappa lie between their values on land and in water as `wet` [N], the part
+    of the body that is under water now, says: the same for all plans, as going ashore shall not look like going astray.
+
+    >>> ahead, behind = torch.tensor([[1.4, 0.0]]), torch.tensor([[-1.4, 0.0]])
+    >>> [round(to_go(torch.zeros(1, 2), torch.zeros(1), where, torch.zeros(1)).item(), 2) for where in (ahead, behind)]
+    [1.0, 14.34]
     """
-
-    seconds: Array
-    least: Array
-    track: Array
-    readings: Array
-
-
-def travel(
-    worlds: DriveWorlds, readings: Array, targets: Array, pilot: Pilot, seconds: float, radius: float = 0.5
-) -> Journey:
-    """Let a pilot steer from where the animals are until all have come within `radius` BL of their targets [B, 2].
-
-    Args:
-        readings: the present ones, [B, D].
-        seconds: after which it ends in any case.
-    """
-    period = worlds.hold * worlds.body.dt
-    track, seen = [worlds.pose()[0]], [readings]
-    arrival = np.full(worlds.num_worlds, np.inf)
-    for k in range(1, round(seconds / period) + 1):
-        readings = worlds.step(pilot(worlds, readings, targets))
-        track.append(worlds.pose()[0])
-        seen.append(readings)
-        there = np.linalg.norm(track[-1] - targets, axis=1) < radius
-        arrival[there & ~np.isfinite(arrival)] = k * period
-        if np.isfinite(arrival).all():
-            break
-    distance = np.linalg.norm(np.array(track) - targets, axis=2)
-    return Journey(arrival, distance.min(0), np.array(track), np.array(seen))
-
-
-def by_bearing(drive: float = 0.55, gain: float = 1.0) -> Pilot:
-    """A rule without a model: turn towards the target in proportion to its bearing (rad), at a constant drive.
-
-    The bearing is averaged over half a second, as the trunk swings with every stroke. An action of 0.55 is a drive of
-    4, which swims, and -0.33 one of 2, which walks.
-    """
-    past: list[Array] = []
-
-    def pilot(worlds: DriveWorlds, readings: Array, targets: Array) -> Array:
-        position, heading = worlds.pose()
-        way = targets - position
-        angle = np.arctan2(way[:, 1], way[:, 0]) - heading
-        past.append(np.remainder(angle + np.pi, 2 * np.pi) - np.pi)
-        mean = np.angle(np.exp(1j * np.array(past[-5:])).mean(0))
-        return np.stack([np.full(len(mean), drive), np.clip(gain * mean, -1, 1)], 1)
-
-    return pilot
-
-
-def by_whim(num_worlds: int, rng: np.random.Generator, gain: float = 1.0) -> Pilot:
-    """Turns towards the target like `by_bearing`, at drives that are drawn anew every 0.3 to 2.5 s.
-
-    What explores with a direction meets what random drives seldom do: a swimmer that runs aground and goes on beating,
-    a walker that comes out of the water.
-    """
-    whims, steering = RandomDrives(num_worlds, rng), by_bearing(0.0, gain)
-
-    def pilot(worlds: DriveWorlds, readings: Array, targets: Array) -> Array:
-        return np.stack([whims()[:, 0], steering(worlds, readings, targets)[:, 1]], 1)
-
-    return pilot
-
-
-def practise(world: str, pilot: Pilot, num_worlds: int, steps: int, *, seed: int) -> tuple[Tensor, Tensor]:
-    """Readings [T + 1, B, D] and actions [T, B, 2] of animals that a pilot steers from one random place to the next.
-
-    A model is asked about the motions that plans ask for: where it errs in its favour plans go, and there it then
-    learns ("A Reduction of Imitation Learning and Structured Prediction to No-Regret Online Learning", Ross, Gordon &
-    Bagnell, 2011).
-    """
-    rng, worlds = np.random.default_rng(seed), DriveWorlds(num_worlds, world=world)
-    readings, actions = [worlds.start(*scatter(world, num_worlds, rng))], []
-    targets = np.full((num_worlds, 2), np.nan)
-    for _ in range(steps):
-        position = worlds.pose()[0]
-        distance = np.linalg.norm(targets - position, axis=1)
-        for row in np.flatnonzero(~(distance > 0.5)):  # there, or not yet sent anywhere
-            targets[row] = position[row] + rng.uniform(-3, 3, 2)
-            if world == "shore":
-                targets[row, 0] = get_world(world).waterline + rng.uniform(-1.5, 2.5)
-        actions.append(pilot(worlds, readings[-1], targets))
-        readings.append(worlds.step(actions[-1]))
-    return tuple(torch.as_tensor(np.array(part), dtype=torch.float32) for part in (readings, actions))  # type: ignore[return-value]
-
-
-def by_medium(depth: float = 0.8) -> Pilot:
-    """The rule that knows which gait belongs where: swims while more than `depth` of the body is under water (0.9 in
-    the deep, as the back stays above), and walks otherwise."""
-    swimming, walking = by_bearing(0.55), by_bearing(-0.33)
-
-    def pilot(worlds: DriveWorlds, readings: Array, targets: Array) -> Array:
-        wet = readings[:, SUBMERGED].mean(1, keepdims=True) > depth
-        return np.where(wet, swimming(worlds, readings, targets), walking(worlds, readings, targets))
-
-    return pilot
-
-
-TURNING = 1.0
-"""How far an animal gets while it turns by a radian, BL: what facing the wrong way costs. Of the order of its speed
-over its greatest turning rate: 0.6 BL/s over 40 deg/s in water, 0.25 BL/s over 10 deg/s on land."""
-
-HASTE = 0.3
-"""Weight of the mean distance along the way, so that of two ways that end alike the one that is there first is better.
-With a weight of 1 an animal that faces away would rather stay, as swimming round leads away at first."""
-
-
-def closeness(position: Tensor, heading: Tensor, targets: Tensor) -> Tensor:
-    """What a plan is worth [N]: minus the distance still to go at the end of the way [K, N, 2], and `HASTE` times along
-    it, BL.
-
-    To go are the distance to the target [N, 2], and at the end also the turn [K, N] that is left to face it, times
-    `TURNING`, for the direction of the last half second, as the trunk swings with every stroke. Without it a target
-    behind is nearest while the animal stays where it is. Within 1 BL facing matters less and less.
-    """
+    afloat = (wet / 0.9).clamp(0, 1)
+    R, arc = (land + (water - land) * afloat for land, water in (RADIUS, ARC))
     way = targets - position
     distance = way.square().sum(-1).sqrt()
-    angle = torch.atan2(way[..., 1], way[..., 0]) - heading
-    recent = slice(-min(5, len(angle)), None)
-    left = torch.atan2(angle[recent].sin().mean(0), angle[recent].cos().mean(0)).abs()
-    return -(HASTE * distance.mean(0) + distance[-1] + TURNING * left * distance[-1].clamp(max=1.0))
+    bearing = torch.atan2(way[..., 1], way[..., 0]) - heading
+    x, y = distance * bearing.cos(), distance * bearing.sin().abs()
+    c = torch.hypot(x, y - R)
+    angle = torch.atan2(y - R, x) - (R / c.clamp(min=1e-6)).clamp(max=1.0).arccos() + torch.pi / 2
+    angle = torch.remainder(angle + 1e-4, 2 * torch.pi) - 1e-4
+    inside = (c < R - NEAR) & (distance > NEAR)
+    length = (c.square() - R.square()).clamp(min=0).sqrt() + arc * R * (angle + torch.pi * inside)
+    return torch.where(distance > NEAR, (length - NEAR).clamp(min=0), torch.zeros_like(length))
+
+
+def closeness(position: Tensor, heading: Tensor, wet: Tensor, targets: Tensor) -> Tensor:
+    """What a plan is worth [N]: minus what is left `to_go` at the end of the way [K, N, 2], or, once the target is
+    reached, as much as would be gone in the time left.
+
+    Args:
+        heading: along the way [K, N], rad.
+        wet: part of the body under water when it begins [N].
+        targets: [N, 2].
+    """
+    last = slice(-min(STRIDE, len(heading)), None)
+    left = to_go(position[last].mean(0), heading[last].mean(0), targets, wet)
+    there = ((targets - position).square().sum(-1).sqrt() < NEAR).float()
+    early = there.cummax(0).values.sum(0) * SPEED
+    return torch.where(early > 0, early, -left)
 
 
 def awake(planned: Tensor) -> Tensor:
@@ -168,6 +95,10 @@ def awake(planned: Tensor) -> Tensor:
     return torch.cat([mean, planned[..., 1:]], -1)
 
 
+PROPOSALS = [(mean, turn) for mean in (-0.4, 0.0, 0.5) for turn in (-1.0, -0.4, 0.0, 0.4, 1.0)]
+"""Planned actions, each kept up for a whole plan, among which every plan chooses: what a rule would do."""
+
+
 class _Pilot:
     """Plans anew every `every` readings: pieces of constant drive, `pieces` of them."""
 
@@ -178,7 +109,10 @@ class _Pilot:
             lambda start, planned: self.worth(start, awake(planned)), 2, horizon=pieces, seed=seed, **settings
         )
         self.action: Array = np.zeros((0, 2))
-        self.targets = self.heading = self.position = torch.zeros(0)
+        self.targets = self.heading = self.position = self.wet = torch.zeros(0)
+        self.ways, self.worths = torch.zeros(0), torch.zeros(0)
+        self.plans: list[Tensor] = []
+        """For each plan the way that it promised, [K, B, 2] (BL)."""
 
     def __call__(self, worlds: DriveWorlds, readings: Array, targets: Array) -> Array:
         if self.clock % self.every == 0:
@@ -187,9 +121,12 @@ class _Pilot:
             turned = torch.remainder(heading - before + torch.pi, 2 * torch.pi) - torch.pi
             self.position, self.heading = position, before + turned  # a whole turn is not the same as none
             self.targets = torch.as_tensor(targets, dtype=torch.float32)
-            start = self.begin(worlds, readings)
-            planned = awake(self.planner.plan(start, worlds.num_worlds))
+            self.wet = torch.as_tensor(readings[:, SUBMERGED].mean(1), dtype=torch.float32)
+            start, B = self.begin(worlds, readings), worlds.num_worlds
+            constant = torch.tensor(PROPOSALS).expand(self.pieces, B, -1, -1)
+            planned = awake(self.planner.plan(start, B, constant))
             self.action = planned.double().numpy()
+            self.plans.append(self.ways[:, torch.arange(B), self.worths.argmax(1)])
             self.expect(start, planned)
         self.follow(readings)
         self.clock += 1
@@ -205,6 +142,7 @@ class _Pilot:
         """Take in what was read and what is done now."""
 
     def worth(self, start: Any, actions: Tensor) -> Tensor:
+        """Of actions [H, B, P, 2], [B, P]; leaves these as `worths`, and where they lead as `ways` [K, B, P, 2]."""
         raise NotImplementedError
 
 
@@ -225,10 +163,11 @@ class ModelPilot(_Pilot):
         BodyMismatch: the model is of something else.
     """
 
-    def __init__(self, model: RecurrentDynamics, *, wary: bool = True, **settings: Any):
+    def __init__(self, model: RecurrentDynamics | EfferentDynamics, *, wary: bool = True, **settings: Any):
         super().__init__(**settings)
-        if isinstance(model, RecurrentDynamics):
-            model.check(BODY, len(READINGS), 2)
+        told = model.model if isinstance(model, EfferentDynamics) else model
+        if isinstance(told, RecurrentDynamics):
+            told.check(BODY, len(READINGS), 2 if told is model else told.action_size)
         self.model, self.wary = model, wary
         self.state: DynamicsState | None = None
         self.promises = Promises()
@@ -281,31 +220,40 @@ class ModelPilot(_Pilot):
             for _ in range(self.every):
                 state, reading = self.model.step(state, action.reshape(B * P, A))
                 readings.append(torch.cat([reading[:, :-3], reading[:, -3:] + error], -1))
-        position, heading, targets = (x.repeat_interleave(P, 0) for x in (self.position, self.heading, self.targets))
-        return closeness(*path(torch.stack(readings), position, heading), targets).reshape(B, P)
+        here = (self.position, self.heading, self.wet, self.targets)
+        position, heading, wet, targets = (x.repeat_interleave(P, 0) for x in here)
+        way, facing = path(torch.stack(readings), position, heading)
+        self.ways, self.worths = way.unflatten(1, (B, P)), closeness(way, facing, wet, targets).reshape(B, P)
+        return self.worths
 
 
 class SimulatorPilot(_Pilot):
     """Plans in copies of the very world that it acts in: what a perfect model of it would do, and what that costs."""
 
     def __init__(self, world: str, **settings: Any):
-        super().__init__(**{"method": "cem", **settings})  # as many candidates in every iteration as there are copies
-        self.copies = DriveWorlds(self.planner.config.candidates, world=world)
+        super().__init__(**settings)
+        self.world, self.copies = world, dict[int, DriveWorlds]()
 
     def begin(self, worlds: DriveWorlds, readings: Array) -> DriveWorlds:
         return worlds
 
     def worth(self, start: DriveWorlds, actions: Tensor) -> Tensor:
         H, B, P, A = actions.shape
-        worth = torch.empty(B, P)
+        if P not in self.copies:
+            self.copies[P] = DriveWorlds(P, world=self.world)
+        copies, worth, ways = self.copies[P], torch.empty(B, P), []
         for row in range(B):
-            self.copies.become(start, row)
-            position, heading = [], []
+            copies.become(start, row)
+            track, headings = [], []
             for action in actions[:, row].unbind(0):
                 for _ in range(self.every):
-                    self.copies.step(action.numpy())
-                    pose = self.copies.pose()
-                    position.append(torch.as_tensor(pose[0], dtype=torch.float32))
-                    heading.append(torch.as_tensor(pose[1], dtype=torch.float32))
-            worth[row] = closeness(torch.stack(position), torch.stack(heading), self.targets[row].expand(P, 2))
+                    copies.step(action.numpy())
+                    position, heading = copies.pose()
+                    track.append(position)
+                    headings.append(heading)
+            along = np.array(track), np.unwrap(headings, axis=0)
+            way, facing = (torch.as_tensor(part, dtype=torch.float32) for part in along)
+            ways.append(way)
+            worth[row] = closeness(way, facing, self.wet[row].expand(P), self.targets[row].expand(P, 2))
+        self.ways, self.worths = torch.stack(ways, 1), worth
         return worth

@@ -50,6 +50,8 @@ READINGS = (
 """Joint angles (rad), the vertical in the trunk's frame, force on each foot (body weights), submerged part of each
 axial link, height of three links above the ground as far as it is felt (BL), and the displacement since the last
 reading in the trunk's frame at that time (BL, BL, rad)."""
+TOUCH = [k for k, name in enumerate(READINGS) if name.startswith("touch")]
+"""Readings of the loads on the feet."""
 SUBMERGED = [k for k, name in enumerate(READINGS) if name.startswith("submerged")]
 """Readings of how deep the animal is in the water. A swimmer that drags its belly is as wet as one that floats."""
 CLEARANCE = [k for k, name in enumerate(READINGS) if name.startswith("clearance")]
@@ -107,7 +109,9 @@ def _images() -> tuple[list[int], list[float]]:
 
 
 def mirrored(readings: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """What the image of an animal in a mirror reads [..., D] and does [..., 2]: left is right, which nature allows.
+    """What the image of an animal in a mirror reads [..., D] and does [..., A]: left is right, which nature allows.
+
+    Actions are two, and after them, if any, angles that are asked of the joints, 24 at a time.
 
     >>> once = torch.zeros(len(READINGS)); once[READINGS.index("touch.fore.left")] = 1.0
     >>> image, action = mirrored(once, torch.tensor([0.2, 0.7]))
@@ -115,7 +119,11 @@ def mirrored(readings: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
     ('touch.fore.right', [0.20000000298023224, -0.699999988079071])
     """
     source, sign = _images()
-    return readings[..., source] * readings.new_tensor(sign), actions * actions.new_tensor([1.0, -1.0])
+    joints = slice(len(JOINT_NAMES))
+    does = [actions[..., :2] * actions.new_tensor([1.0, -1.0])]
+    for angles in actions[..., 2:].split(len(JOINT_NAMES), -1) if actions.shape[-1] > 2 else ():
+        does.append(angles[..., source[joints]] * angles.new_tensor(sign[joints]))
+    return readings[..., source] * readings.new_tensor(sign), torch.cat(does, -1)
 
 
 class DriveWorlds:

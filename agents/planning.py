@@ -99,8 +99,13 @@ class Planner:
                 self.kept[:, rows] = 0.0
 
     @torch.no_grad()
-    def plan(self, start: Any, batch: int) -> Tensor:
+    def plan(self, start: Any, batch: int, proposals: Tensor | None = None) -> Tensor:
         """Actions [B, A] for now; `predicted` then holds what the plan is expected to return [B].
+
+        Args:
+            start: from where, as the objective takes it.
+            batch: B.
+            proposals: sequences [H, B, K, A] that are tried beside the sampled ones in the first iteration.
 
         Raises:
             FloatingPointError: the model gave a return that is not a number; such a sequence is never ranked at all.
@@ -113,6 +118,8 @@ class Planner:
         std = torch.full(shape, c.deviation)
         for iteration in range(c.iterations):
             actions = self._sample(mean, std, iteration, kept)
+            if proposals is not None and iteration == 0:
+                actions = torch.cat([actions, proposals], 2)
             returns = self._score(start, actions)
             if c.method == "mppi":
                 scale = returns.std(1, keepdim=True) + 1e-8
@@ -179,10 +186,10 @@ class RecurrentPlanner(Planner):
         self.state = None
 
     @torch.no_grad()
-    def plan(self, start: Tensor, batch: int) -> Tensor:
+    def plan(self, start: Any, batch: int, proposals: Tensor | None = None) -> Tensor:
         """Actions [B, A] for the readings [B, D]."""
         state = self.model.begin(start) if self.state is None else self.state._replace(obs=start)
-        action = super().plan(state, batch)
+        action = super().plan(state, batch, proposals)
         self.state = self.model.step(state, action)[0]
         return action
 

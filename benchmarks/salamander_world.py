@@ -1,8 +1,8 @@
 """What a model learned from the animal's motion foresees, and where plans in it lead.
 
-    python -m benchmarks.salamander_world --seeds 30 31 32 --ceilings --rules 1
-    python -m benchmarks.salamander_world --seeds 33 --ceilings 33 \\
-        --model runs/salamander_world/seed_30/checkpoints/model.safetensors     # other places, the same model
+    python -m benchmarks.salamander_world --seeds 70 71 72 --ceilings 70 71 --rules 2
+    python -m benchmarks.salamander_world --seeds 73 --ceilings 73 \\
+        --model runs/salamander_world/seed_70/checkpoints/model.safetensors     # other places, the same model
 
 Runs `scripts/salamander_world.py` per seed and writes `benchmarks/results/salamander_world.json` and `.md` after every
 journey; seeds that are complete are not repeated. 5 to 8 CPU-minutes per seed, and as many again for a ceiling.
@@ -56,7 +56,9 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
         "# A world model of the salamander",
         "",
         f"{seeds} seed(s). Open loop over 2 s after 1 s measured, held-out runs under random drives; joints in",
-        "units of their deviation (root mean square over the 2 s, and at their end), the rest medians at the end.",
+        "units of their deviation (root mean square over the 2 s, and at their end), the rest medians at the end. With",
+        "the efference copy the model hears what the animal's own pattern generator, run beside it under the same",
+        "drives, asks of the joints; without it, it infers the phase of the gait. Plans use the former.",
         "",
         "| world | model | joints | at 2 s | position, BL | heading, deg | travelled, BL |",
         "|---|---|---|---|---|---|---|",
@@ -71,10 +73,10 @@ def write(runs: list[dict[str, Any]], out: Path) -> None:
         "",
         "Journeys to targets (within 0.5 BL of the centre of mass): pool and land 3 BL away all around, shore from the",
         "water to 0.8 BL up the beach; ended after 20 s in the pool, 40 s elsewhere. `model` plans in the model,",
-        "`simulator` in copies of the very world (first targets, few candidates, 3 s ahead), `swimming` and `walking`",
-        "turn towards the target at a drive that swims, and one that walks, `switching` at the one in deep water, at",
-        "the other elsewhere; these have no model. Time and distance are medians over journeys, those that did not",
-        "arrive being the longest.",
+        "`simulator` in copies of the very world (first targets only, 12 candidates and 15 proposals, 2 iterations,",
+        "where the model has 64, 15 and 3; both 4 s ahead, anew every second). `swimming`, `walking` and `striding`",
+        "turn towards the target at a drive of 4.0, 2.0 and 2.3, `switching` swims in deep water and walks elsewhere;",
+        "these have no model. Time and distance are medians over journeys, those that failed being the longest.",
         "",
         "| world | pilot | arrived | time, s | least distance, BL | body under water at end | CPU-s per journey |",
         "|---|---|---|---|---|---|---|",
@@ -117,26 +119,34 @@ def same_targets(journeys: list[dict[str, Any]]) -> str:
 
 
 def keep(
-    found: dict[str, Any], *, others: list[dict[str, Any]], about: dict[str, Any], out: Path, unfinished: bool = False
+    found: dict[str, Any], *, before: dict[str, Any], others: list[dict[str, Any]], out: Path, unfinished: bool = False
 ) -> None:
-    """Write what one seed has found so far beside the other seeds."""
-    journeys = [{**row, "seed": about["seed"]} for row in found["journeys"]]
-    write([*others, {**about, **found, "journeys": journeys, **({"partial": True} if unfinished else {})}], out)
+    """Write what one seed has found so far beside what it had found before, and beside the other seeds."""
+    journeys = [{**row, "seed": before["seed"]} for row in found["journeys"]]
+    run = {**found, **before, "journeys": [*before.get("journeys", []), *journeys]}
+    write([*others, {**run, **({"partial": True} if unfinished else {})}], out)
 
 
 def main(args: Args) -> list[dict[str, Any]]:
     path = args.out / "salamander_world.json"
     runs: list[dict[str, Any]] = json.loads(path.read_text())["runs"] if path.exists() else []
     for seed in args.seeds:
-        if any(run["seed"] == seed and not run.get("partial") for run in runs):
-            continue
         others = [run for run in runs if run["seed"] != seed]
+        done = next((run for run in runs if run["seed"] == seed and not run.get("partial")), None)
         settings = {"animals": args.animals, "seconds": args.seconds, "ceiling": int(seed in args.ceilings)}
-        settings["rules"] = args.rules
-        about = {"seed": seed, **settings, **({"model": args.model.parts[-3]} if args.model else {})}
-        asked = salamander_world.Args(seed=seed, out=args.runs / f"seed_{seed}", model=args.model, **settings)
-        report = partial(keep, others=others, about=about, out=args.out)
-        report(salamander_world.main(asked, partial(report, unfinished=True)))
+        model, folder = args.model, args.runs / f"seed_{seed}"
+        if done is None:
+            settings["rules"] = args.rules
+            before = {"seed": seed, **settings, **({"model": model.parts[-3]} if model else {})}
+        elif settings["ceiling"] and not any(row["pilot"] == "simulator" for row in done["journeys"]):
+            settings |= {"rules": 0, "plans": False}
+            before = {**done, "ceiling": 1}
+            model, folder = model or folder / "checkpoints" / "model.safetensors", folder / "ceiling"
+        else:
+            continue
+        report = partial(keep, before=before, others=others, out=args.out)
+        asked = salamander_world.Args(seed=seed, out=folder, model=model, **settings)
+        report(salamander_world.main(asked, partial(report, unfinished=done is None)))
         runs = json.loads(path.read_text())["runs"]
     return runs
 

@@ -75,6 +75,7 @@ class RecurrentDynamics(nn.Module):
         bounded: keep predictions within the range of the training data, which is where stops and saturating sensors
             are: a reading at its bound then asks only that the model does not predict less.
         sums: readings that are increments (a displacement, a turn): in open loop what they add up to counts too.
+        stress: weight of the errors of increments and of what they add up to, relative to those of other readings.
         body: what the model is of (an environment's id, a body's name); asked about another, it refuses.
 
     >>> model = RecurrentDynamics(3, 1, cell="gru", hidden=8)
@@ -92,11 +93,12 @@ class RecurrentDynamics(nn.Module):
         layers: Sequence[int] = (),
         bounded: bool = False,
         sums: Sequence[int] = (),
+        stress: float = 1.0,
         body: str = "",
         **kw: Any,
     ):
         super().__init__()
-        self.sums = list(sums)
+        self.sums, self.stress = list(sums), stress
         self.obs_size, self.action_size, self.body = obs_size, action_size, body
         self.cell = cell if isinstance(cell, Cell) else make_cell(cell, obs_size + action_size, hidden, **kw)
         self.obs_scale, self.action_scale = Standardiser(obs_size), Standardiser(action_size)
@@ -185,7 +187,10 @@ class RecurrentDynamics(nn.Module):
         small in every step but always has one sign leads far astray.
         """
         error = (self.simulate(obs[:warmup], actions) - obs[warmup:]) / self.obs_scale.std
-        return torch.cat([error, error[..., self.sums].cumsum(0)], -1).square().mean()
+        square = torch.cat([error, error[..., self.sums].cumsum(0)], -1).square().mean((0, 1))
+        weight = torch.ones_like(square)
+        weight[[*self.sums, *range(self.obs_size, len(weight))]] = self.stress
+        return (weight * square).sum() / weight.sum()
 
 
 def fit(

@@ -27,18 +27,20 @@ Switch = tuple[Sequence[float], float]
 """A direction w [A] and a bound c: something begins where w . a >= c."""
 
 
-def hinges(actions: Tensor, knots: Sequence[int], switches: Sequence[Switch] = ()) -> Tensor:
-    """A basis of functions of the actions [..., A] in [-1, 1]: one, products up to degree two, hinges and steps.
+def hinges(actions: Tensor, knots: Sequence[int], switches: Sequence[Switch] = (), degree: int = 2) -> Tensor:
+    """A basis of functions of the actions [..., A] in [-1, 1]: one, products up to a degree, hinges and steps.
 
     Args:
         knots: number of hinges max(0, a_i - c) per action, their corners c spread evenly inside (-1, 1).
         switches: for each a hinge max(0, w . a - c) and a step, 1 where w . a >= c.
+        degree: 1 or 2.
 
     >>> hinges(torch.tensor([0.5]), (3,))  # 1, a, a^2, hinges at -0.5, 0 and 0.5
     tensor([1.0000, 0.5000, 0.2500, 1.0000, 0.5000, 0.0000])
     """
     parts = [torch.ones_like(actions[..., :1]), actions]
-    parts += [actions[..., i:] * actions[..., i : i + 1] for i in range(actions.shape[-1])]
+    if degree == 2:
+        parts += [actions[..., i:] * actions[..., i : i + 1] for i in range(actions.shape[-1])]
     for i, count in enumerate(knots):
         corners = torch.linspace(-1, 1, count + 2, dtype=actions.dtype, device=actions.device)[1:-1]
         parts.append((actions[..., i : i + 1] - corners).clamp(min=0))
@@ -53,7 +55,7 @@ class ScheduledDynamics(RecurrentDynamics):
 
     .. math::
         \phi_t = [\tilde o_t, \ldots, \tilde o_{t-p+1}, \tilde a_{t-1}, \ldots, \tilde a_{t-p+1}, 1], \qquad
-        \psi_t = \text{hinges}(a_t) \otimes [1, c_t], \qquad
+        \psi_t = [\text{hinges}(a_t) \otimes [1, c_t], \tanh (g_t / \sigma_g)], \qquad
         \tilde o_{t+1} = W (\phi_t \otimes \psi_t)
         + \frac{\sigma_\Delta}{\sigma} (C y_t + D [\tilde o_t, \tilde a_t] + b)
 
@@ -69,7 +71,10 @@ class ScheduledDynamics(RecurrentDynamics):
         lags: p, readings that are seen at once.
         knots: of `hinges`, per action.
         switches: of `hinges`: where actions cross them the coefficients may jump.
+        degree: of `hinges`.
         context: readings; they enter phi with their present value only.
+        gates: readings g, in which the coefficients are linear until they saturate: the loads on the feet, say.
+        inputs: actions that enter phi with their present value too, and not psi: what acts on the body in proportion.
         ridge: of the fit, relative to features of unit mean square.
         pace: how fast gradients move W, relative to the other weights.
         cell: of the remainder, as for `RecurrentDynamics`, with its `hidden` and `layers`.
@@ -89,7 +94,10 @@ class ScheduledDynamics(RecurrentDynamics):
         lags: int = 2,
         knots: Sequence[int] = (),
         switches: Sequence[Switch] = (),
+        degree: int = 2,
         context: Sequence[int] = (),
+        gates: Sequence[int] = (),
+        inputs: Sequence[int] = (),
         ridge: float = 1e-3,
         pace: float = 0.03,
         **settings: Any,
@@ -99,10 +107,14 @@ class ScheduledDynamics(RecurrentDynamics):
             raise ValueError(f"lags >= 1 and ridge > 0 are needed, received {lags} and {ridge}")
         self.lags, self.knots, self.context, self.ridge, self.pace = lags, tuple(knots), list(context), ridge, pace
         self.switches = [(tuple(direction), bound) for direction, bound in switches]
+        self.degree = degree
         self.quick = [k for k in range(obs_size) if k not in self.context]
-        width = obs_size + (lags - 1) * (len(self.quick) + action_size) + 1
-        basis = hinges(torch.zeros(action_size), self.knots, self.switches).numel() * (2 if self.context else 1)
-        self.register_buffer("base", torch.zeros(width * basis, obs_size))
+        self.inputs, self.schedule = list(inputs), [k for k in range(action_size) if k not in inputs]
+        width = obs_size + (lags - 1) * (len(self.quick) + action_size) + len(self.inputs) + 1
+        basis = hinges(torch.zeros(len(self.schedule)), self.knots, self.switches, degree)
+        self.gates = list(gates)
+        columns = width * (basis.numel() * (2 if self.context else 1) + len(self.gates))
+        self.register_buffer("base", torch.zeros(columns, obs_size))
         self.base: Tensor
         self.moved = nn.Parameter(torch.zeros_like(self.base))
 
@@ -173,8 +185,12 @@ class ScheduledDynamics(RecurrentDynamics):
     def _features(self, z: Tensor, past: Tensor, action: Tensor, before: Tensor) -> Tensor:
         """phi x psi [..., R] of standardised readings [..., D], older ones [..., p - 1, D], and actions."""
         older = [past[..., self.quick].flatten(-2), self.action_scale(before).flatten(-2)] if self.lags > 1 else []
-        phi = torch.cat([z, *older, torch.ones_like(z[..., :1])], -1)
-        psi = hinges(action, self.knots, self.switches)
+        now = self.action_scale(action)[..., self.inputs]
+        phi = torch.cat([z, *older, now, torch.ones_like(z[..., :1])], -1)
+        psi = hinges(action[..., self.schedule], self.knots, self.switches, self.degree)
         if self.context:
             psi = torch.cat([psi, psi * self.obs_scale.back(z)[..., self.context].mean(-1, keepdim=True)], -1)
+        if self.gates:
+            offset = (self.obs_scale.mean / self.obs_scale.std)[self.gates]
+            psi = torch.cat([psi, torch.tanh(z[..., self.gates] + offset)], -1)
         return (phi[..., :, None] * psi[..., None, :]).flatten(-2)

@@ -31,8 +31,10 @@ import torch
 import tyro
 from torch import Tensor
 
-from agents.drive_planning import Journey, ModelPilot, SimulatorPilot, by_bearing, by_medium, by_whim, practise, travel
-from agents.drive_world import BODY, READINGS, SUBMERGED, SWITCHES, DriveWorlds, log, mirrored, path
+from agents.drive_journeys import Journey, by_bearing, by_medium, by_whim, practise, travel
+from agents.drive_planning import ModelPilot, SimulatorPilot
+from agents.drive_world import BODY, READINGS, SUBMERGED, SWITCHES, TOUCH, DriveWorlds, log, mirrored, path
+from agents.efference import EfferenceCopy, EfferentDynamics
 from agents.runs import Run
 from rnn.arx import least_squares
 from rnn.dynamics import RecurrentDynamics, fit
@@ -43,10 +45,14 @@ from sim.arena import get_world
 WORLDS = ("pool", "land", "shore")
 WARMUP, AHEAD = 10, 20  # readings of 0.1 s: 1 s measured, 2 s predicted
 ANGLES = slice(0, 24)
-SWIM, WALK = 0.55, -0.33
-"""Actions whose mean drives, 4.0 and 2.0, swim and walk."""
+SWIM, WALK, STRIDE = 0.55, -0.33, -0.2
+"""Actions whose mean drives, 4.0, 2.0 and 2.3, swim, walk, and walk faster."""
 
-RULES = {"pool": ("swimming",), "land": ("walking", "swimming"), "shore": ("switching", "swimming", "walking")}
+RULES = {
+    "pool": ("swimming",),
+    "land": ("striding", "walking", "swimming"),
+    "shore": ("switching", "swimming", "walking"),
+}
 """Pilots without a model, per world, the one that suits it best first."""
 
 
@@ -57,8 +63,8 @@ class Args:
     hidden: int = 64
     """Its units."""
     animals: int = 12
-    """Animals logged in each of the three worlds under random drives, and on errands on the shore; a third as many in
-    each world are held out."""
+    """Animals logged in each of the three worlds under random drives, and on errands on the shore, twice as many on
+    errands on land; a third as many in each world are held out."""
     seconds: float = 20.0
     """Logged from each."""
     practice: int = 1
@@ -67,12 +73,16 @@ class Args:
     """Gradient steps of the model one step ahead, after its linear part was fitted at once."""
     gradient_steps: int = 300
     """And in open loop."""
+    compare: bool = True
+    """Fit a model without the efference copy too, for the table of predictions."""
     targets: int = 6
     """Targets in the pool; half as many on land and on the shore."""
     ceiling: int = 0
     """Targets in the pool for which the simulator plans too, half as many elsewhere (1 to 3 CPU-minutes each)."""
     rules: int = 3
     """Rules per world that travel too, the best suited first."""
+    plans: bool = True
+    """Travel by plans in the model."""
     patience: float = 40.0
     """Seconds after which a journey ends on land and on the shore; half as many in the pool."""
     model: Path | None = None
@@ -98,8 +108,9 @@ def main(args: Args, report: Callable[[dict[str, Any]], None] = lambda found: No
             load_dynamics(args.model, model, readings=READINGS, cell=args.cell, hidden=args.hidden)
         ways: dict[str, dict[str, Journey]] = {world: {} for world in WORLDS}
         rules = [(name, world) for world, names in RULES.items() for name in names[: args.rules]]
+        plans = [("model", world) for world in reversed(WORLDS)] if args.plans else []
         ceiling = [("simulator", world) for world in WORLDS] if args.ceiling else []
-        for name, world in [*(("model", world) for world in reversed(WORLDS)), *ceiling, *rules]:
+        for name, world in [*plans, *rules, *ceiling]:
             found["journeys"].append(steer(args, model, world, name, ways[world]))
             print(found["journeys"][-1], flush=True)
             write(args.out / "journeys.csv", found["journeys"])
@@ -110,29 +121,49 @@ def main(args: Args, report: Callable[[dict[str, Any]], None] = lambda found: No
 
 def learn(args: Args, model: ScheduledDynamics) -> dict[str, Any]:
     """Log, practise, fit; the model is kept in the run folder, and what it predicts of held-out runs is returned."""
-    steps = round(10 * args.seconds)
-    data = join(gather(args.animals, steps, 1000 * args.seed), errands(args, steps))
-    held = gather(max(1, args.animals // 3), steps, 1000 * args.seed + 500)
+    steps, copy = round(10 * args.seconds), EfferenceCopy()
+    tell = lambda logged: (logged[0], copy.log(logged[1]))
+    away = [errands(args, world, steps, k) for k, world in enumerate(("shore", "land", "land"))]
+    data = tell(join(gather(args.animals, steps, 1000 * args.seed), *away))
+    held = tell(gather(max(1, args.animals // 3), steps, 1000 * args.seed + 500))
     for k in range(args.practice):
         model.fit_scales(*with_image(data))
-        data = join(data, *(drill(args, model, world, steps, 100 + 10 * k + n) for n, world in enumerate(WORLDS)))
+        drills = (drill(args, model, world, steps, 100 + 10 * k + n) for n, world in enumerate(WORLDS))
+        data = join(data, *map(tell, drills))
     transitions = data[1].shape[0] * data[1].shape[1]
     data = with_image(data)
-    began, n = time.process_time(), args.gradient_steps
-    fit(model, *data, warmup=WARMUP, one_step=args.one_step, stages={10: n // 2, AHEAD: n - n // 2}, seed=args.seed)
+    began = time.process_time()
+    teach(args, model, data)
     spent = round(time.process_time() - began, 1)
     about = {"readings": READINGS, "cell": args.cell, "hidden": args.hidden}
     save_dynamics(args.out / "checkpoints" / "model.safetensors", model, **about)
-    prediction = predict({f"scheduled, {args.cell}": model}, data, held)
-    return {"transitions": transitions, "fit_cpu_seconds": spent, "prediction": prediction}
+    models: dict[str, RecurrentDynamics] = {f"scheduled, {args.cell}, efference copy": model}
+    if args.compare:
+        models[f"scheduled, {args.cell}"] = alone = build(args, copy=False)
+        teach(args, alone, (data[0], data[1][..., :2]), learning_rate=3e-3)
+    return {"transitions": transitions, "fit_cpu_seconds": spent, "prediction": predict(models, data, held)}
 
 
-def build(args: Args) -> ScheduledDynamics:
-    """The model, with nothing learned yet."""
-    settings: dict[str, Any] = {"cell": args.cell, "hidden": args.hidden, "body": BODY}
-    settings |= {"knots": (3, 0), "switches": SWITCHES, "context": SUBMERGED}
-    increments = range(len(READINGS) - 3, len(READINGS))
-    return ScheduledDynamics(len(READINGS), 2, lags=2, sums=increments, pace=0.03, **settings)
+def teach(args: Args, model: ScheduledDynamics, data: tuple[Tensor, Tensor], learning_rate: float = 1e-3) -> None:
+    """Fit one step ahead, then in open loop for 1 s and for 2 s."""
+    stages = {10: args.gradient_steps // 2, AHEAD: args.gradient_steps - args.gradient_steps // 2}
+    settings: dict[str, Any] = {"one_step": args.one_step, "stages": stages, "learning_rate": learning_rate}
+    fit(model, *data, warmup=WARMUP, seed=args.seed, **settings)
+
+
+def build(args: Args, copy: bool = True) -> ScheduledDynamics:
+    """The model, with nothing learned yet.
+
+    With the efference copy what is asked of the joints enters in proportion, and the rest of the map follows gait,
+    depth and the loads on the feet. Without it, the map has to turn the gait's phase by what the drives say.
+    """
+    settings: dict[str, Any] = {"cell": args.cell, "hidden": args.hidden, "body": BODY, "lags": 2}
+    settings |= {"sums": range(len(READINGS) - 3, len(READINGS)), "context": SUBMERGED, "pace": 0.03}
+    if not copy:
+        return ScheduledDynamics(len(READINGS), 2, knots=(3, 0), switches=SWITCHES, **settings)
+    size = 2 + EfferenceCopy().size
+    settings |= {"degree": 1, "switches": SWITCHES[1:2], "gates": TOUCH, "ridge": 1e-4, "layers": (64,), "stress": 10.0}
+    return ScheduledDynamics(len(READINGS), size, inputs=range(2, size), **settings)
 
 
 def join(*parts: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -150,31 +181,33 @@ def with_image(data: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return join(data, mirrored(*data))
 
 
-def errands(args: Args, steps: int) -> tuple[Tensor, Tensor]:
-    """Readings and actions of animals that go from one place on the shore to another at changing drives."""
-    seed, count = 1000 * args.seed + 50, args.animals
-    return practise("shore", by_whim(count, np.random.default_rng(seed)), count, steps, seed=seed + 1)
+def errands(args: Args, world: str, steps: int, k: int) -> tuple[Tensor, Tensor]:
+    """Readings and actions of animals that go from one place to another at changing drives."""
+    seed, count = 1000 * args.seed + 50 + 2 * k, args.animals
+    return practise(world, by_whim(count, np.random.default_rng(seed)), count, steps, seed=seed + 1)
 
 
 def drill(args: Args, model: RecurrentDynamics, world: str, steps: int, k: int) -> tuple[Tensor, Tensor]:
     """Readings and actions of animals that follow plans in the model so far."""
     seed, count = 1000 * args.seed + k, max(1, args.animals // (1 if world == "shore" else 3))
-    return practise(world, ModelPilot(model, seed=seed, iterations=2), count, steps, seed=seed)
+    pilot = ModelPilot(EfferentDynamics(model), seed=seed, iterations=2, candidates=32)
+    return practise(world, pilot, count, steps, seed=seed)
 
 
 @torch.no_grad()
 def predict(
     models: dict[str, RecurrentDynamics], data: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor]
 ) -> list[dict[str, Any]]:
-    """Errors after 2 s of open loop, over all pieces of 3 s of the held-out runs, per model and world."""
+    """Errors after 2 s of open loop, over all pieces of 3 s of the held-out runs, per model and world; a model hears as
+    many of the actions as it knows."""
     obs, actions = held
     pieces = range(0, len(actions) - WARMUP - AHEAD + 2, WARMUP + AHEAD)
     measured = torch.cat([obs[k : k + WARMUP + AHEAD] for k in pieces], 1)
     done = torch.cat([actions[k : k + WARMUP + AHEAD - 1] for k in pieces], 1)
     given, truth = measured[:WARMUP], measured[WARMUP:]
     found = {
-        **{name: model.simulate(given, done) for name, model in models.items()},
-        "linear, 2 lags": least_squares(*data, given, done, lags=2).float(),
+        **{name: model.simulate(given, done[..., : model.action_size]) for name, model in models.items()},
+        "linear, 2 lags": least_squares(data[0], data[1][..., :2], given, done[..., :2], lags=2).float(),
         "last value": given[-1:].expand_as(truth),
     }
     std = data[0].std((0, 1)).clamp(min=1e-6)
@@ -208,11 +241,12 @@ def steer(args: Args, model: RecurrentDynamics, world: str, pilot: str, ways: di
     count = args.targets if world == "pool" else max(1, args.targets // 2)
     start, heading, targets = places(world, count, np.random.default_rng(1000 + args.seed))
     some = min(count, args.ceiling if world == "pool" else max(1, args.ceiling // 2)) if pilot == "simulator" else count
-    few = {"candidates": 12, "elites": 3, "iterations": 2, "every": 10, "pieces": 3}
+    few = {"candidates": 12, "elites": 3, "iterations": 2}
     pilots: dict[str, Callable[[], Any]] = {
-        "model": lambda: ModelPilot(model, seed=args.seed),
+        "model": lambda: ModelPilot(EfferentDynamics(model), seed=args.seed),
         "swimming": lambda: by_bearing(SWIM),
         "walking": lambda: by_bearing(WALK),
+        "striding": lambda: by_bearing(STRIDE, 2.0),
         "switching": by_medium,
         "simulator": lambda: SimulatorPilot(world, seed=args.seed, **few),
     }
@@ -260,7 +294,7 @@ def summary(world: str, pilot: str, journey: Journey, cpu: float) -> dict[str, A
 
 
 def draw(file: Path, world: str, targets: np.ndarray, ways: dict[str, Journey]) -> None:
-    """The ways from above."""
+    """The ways from above, up to where they arrive."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -269,12 +303,16 @@ def draw(file: Path, world: str, targets: np.ndarray, ways: dict[str, Journey]) 
     kind = {"squeeze": False, "layout": "constrained", "sharex": True, "sharey": True}
     figure, axes = plt.subplots(1, len(ways), figsize=(4 * len(ways), 4), **kind)
     for axis, (name, journey) in zip(axes[0], ways.items(), strict=True):
-        for k in range(journey.track.shape[1]):
-            axis.plot(journey.track[:, k, 0], journey.track[:, k, 1], color=f"C{k}")
-            axis.plot(*targets[k], "o", color=f"C{k}", fillstyle="none", markersize=12)
+        for k, seconds in enumerate(journey.seconds):
+            way = journey.track[: round(10 * seconds) + 1 if np.isfinite(seconds) else None, k]
+            axis.plot(way[:, 0], way[:, 1], color=f"C{k}")
+            axis.plot(*way[0], ".", color=f"C{k}")
+            axis.add_patch(plt.Circle(tuple(targets[k]), 0.5, color=f"C{k}", fill=False, linestyle="--"))
         if world == "shore":
             axis.axvline(get_world(world).waterline, color="0.6", linestyle=":")
-        axis.set(title=f"{world}, {name}", xlabel="BL", ylabel="BL", aspect="equal")
+        last = journey.seconds.max()
+        title = f"{world}, {name}: " + (f"all in {last:.1f} s" if np.isfinite(last) else "not all arrived")
+        axis.set(title=title, xlabel="BL", ylabel="BL", aspect="equal")
     figure.savefig(file, dpi=100)
     plt.close(figure)
 

@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
+from agents.drive_journeys import by_bearing, by_medium, practise, travel
 from agents.drive_planning import (
-    HASTE,
-    TURNING,
+    ARC,
+    NEAR,
+    RADIUS,
+    SPEED,
     ModelPilot,
     SimulatorPilot,
     awake,
-    by_bearing,
-    by_medium,
     closeness,
-    practise,
-    travel,
+    to_go,
 )
 from agents.drive_world import (
     CLEARANCE,
@@ -90,20 +90,42 @@ def test_a_pilot_reaches_targets_behind_and_beside(pilot):
     assert (journey.seconds >= np.linalg.norm(TARGETS, axis=1) - 0.5).all()
 
 
-def test_a_plan_is_worth_less_the_farther_it_ends_and_the_more_it_has_to_turn():
-    targets = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    track = torch.tensor([[[0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [-1.0, 0.0]]])
-    straight = torch.zeros(2, 2)
-    assert closeness(track, straight, targets).tolist() == pytest.approx([-(HASTE * 0.5 + 0.0), -(HASTE * 1.5 + 2.0)])
-    # Far away, facing sideways costs as much as pi/2 of `TURNING`; at the target facing does not matter.
-    sideways = closeness(track, straight + torch.pi / 2, targets) - closeness(track, straight, targets)
-    torch.testing.assert_close(sideways, torch.tensor([0.0, -TURNING * torch.pi / 2]))
+def shortest(bearing, distance, R, arc):
+    """By trying: on the circle for n small steps, then straight on from the first from where the target is ahead."""
+    angle = np.linspace(0, 2 * np.pi, 200_000)
+    place = R * np.stack([np.sin(angle), 1 - np.cos(angle)], 1)
+    way = distance * np.array([np.cos(bearing), np.sin(bearing)]) - place
+    off = np.remainder(np.arctan2(way[:, 1], way[:, 0]) - angle + 1e-3, 2 * np.pi)
+    first = int(np.argmax(off < 2e-3))
+    return R * arc * angle[first] + np.linalg.norm(way[first]) - NEAR
+
+
+@pytest.mark.parametrize("wet", [0, 1])
+def test_what_is_left_to_go_is_an_arc_and_a_straight_way(wet):
+    bearing, distance = np.array([0.0, 0.5, 1.0, 2.5, -2.5, 3.1]), np.array([2.0, 3.0, 4.0, 3.0, 3.0, 1.0])
+    targets = torch.tensor(distance[:, None] * np.stack([np.cos(bearing), np.sin(bearing)], 1))
+    found = to_go(torch.zeros(6, 2), torch.zeros(6), targets, torch.full((6,), 0.9 * wet))
+    expected = [shortest(abs(b), d, RADIUS[wet], ARC[wet]) for b, d in zip(bearing, distance, strict=True)]
+    np.testing.assert_allclose(found, expected, atol=0.02)
+
+
+def test_who_has_the_target_inside_the_circle_has_to_go_away_first():
+    here, dry = (torch.zeros(2, 2), torch.zeros(2)), torch.zeros(2)
+    beside, ahead = to_go(*here, torch.tensor([[0.0, 1.0], [1.0, 0.0]]), dry).tolist()
+    assert beside == pytest.approx(ARC[0] * np.pi * RADIUS[0] - NEAR, abs=1e-4) and ahead == pytest.approx(1 - NEAR)
+    assert to_go(*here, torch.tensor([[0.0, 0.3], [-0.3, 0.0]]), dry).tolist() == [0.0, 0.0]  # there already
+
+
+def test_a_plan_that_arrives_is_worth_more_the_sooner_and_any_more_than_one_that_does_not():
+    way = (torch.linspace(0.1, 2.0, 20) - 0.02)[:, None, None] * torch.tensor([1.0, 0.0])
+    targets = torch.tensor([[1.0, 0.0], [2.0, 0.0], [4.0, 0.0]])
+    soon, late, never = closeness(way.expand(20, 3, 2), torch.zeros(20, 3), torch.zeros(3), targets).tolist()
+    assert soon == pytest.approx(14 * SPEED) and late == pytest.approx(4 * SPEED)  # from 0.68 BL on, and from 1.68
+    assert never == pytest.approx(-(4.0 - 1.53 - NEAR), abs=1e-4)  # from where it was on average in the last second
     # A trunk that swings about the right direction faces it.
-    swing = torch.tensor([1.0, 0.2, -0.2, 0.0, 0.2, -0.2])[:, None].expand(6, 2)
-    still = torch.tensor([[-1.0, 0.0], [-1.0, 0.0]]).expand(6, 2, 2)
-    torch.testing.assert_close(
-        closeness(still, swing, targets), closeness(still, 0 * swing, targets), atol=1e-4, rtol=0.0
-    )
+    swing = 0.3 * torch.tensor([1.0, -1.0] * 10)[:, None]
+    swung = closeness(way, swing, torch.zeros(1), targets[2:])
+    torch.testing.assert_close(swung, torch.tensor([never]), atol=1e-3, rtol=0.0)
 
 
 def test_the_simulator_plans_in_copies_and_leaves_the_world_as_it_was():
@@ -222,6 +244,14 @@ def test_an_animal_whose_muscles_are_mirrored_reads_what_the_mirror_says():
     torch.testing.assert_close(readings[:, 1], said, atol=2e-3, rtol=0)
     assert (readings[:, 1] - readings[:, 0]).abs().max() > 0.1
     torch.testing.assert_close(mirrored(*mirrored(readings, readings[..., :2]))[0], readings)
+
+
+def test_what_is_asked_of_joints_is_mirrored_as_joints_that_move():
+    asked = torch.rand(5, 2, 48)
+    moved = torch.cat([asked[..., :24], torch.zeros(5, 2, len(READINGS) - 24)], -1)
+    image, action = mirrored(moved, torch.cat([torch.ones(5, 2, 2), asked], -1))
+    assert torch.equal(action[..., 2:26], image[..., :24]) and action[0, 0, :2].tolist() == [1.0, -1.0]
+    assert not torch.equal(action[..., 26:], asked[..., 24:])
 
 
 def test_on_a_shore_every_second_animal_begins_in_the_shallows():

@@ -103,3 +103,21 @@ def test_settings_without_meaning_are_refused(wrong):
 def test_another_number_of_readings_is_refused():
     with pytest.raises(BodyMismatch, match="knows 2 readings"):
         ScheduledDynamics(2, 1).begin(torch.zeros(1, 3))
+
+
+def test_what_acts_in_proportion_is_found_as_an_input_and_gated_by_a_reading():
+    generator = torch.Generator().manual_seed(3)
+    force = torch.randn(80, 20, 1, generator=generator)
+    load = torch.rand(80, 20, generator=generator)  # drawn anew at every step; what is pushed moves by the load
+    moved = load[:-1] * force[:-1, :, 0]
+    obs = torch.stack([torch.cat([torch.zeros(1, 20), moved]), load], -1)
+    actions = torch.cat([torch.zeros(79, 20, 1), force[:-1]], -1)
+    errors = []
+    for gates in ([], [1]):
+        model = ScheduledDynamics(2, 2, lags=1, degree=1, inputs=[1], gates=gates, hidden=4, ridge=1e-6)
+        model.fit_scales(obs, actions)
+        with torch.no_grad():
+            state, _ = model.step(model.begin(obs[40]), actions[40])
+        errors.append((state.obs[:, 0] - obs[41, :, 0]).square().mean().sqrt().item() / moved.std().item())
+    assert errors[1] < 0.3 < 0.4 < errors[0]
+    assert hinges(torch.tensor([[-0.5, 1.0]]), (), degree=1).tolist() == [[1.0, -0.5, 1.0]]

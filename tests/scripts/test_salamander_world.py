@@ -18,6 +18,8 @@ from scripts import salamander_world as script
 class Oracle:
     """Knows the future: finds where in the runs it was shown the last reading."""
 
+    action_size = 2
+
     def __init__(self, obs, offset=0.0):
         self.obs, self.offset = obs, offset
 
@@ -92,14 +94,35 @@ def test_a_model_of_something_else_is_refused_before_an_animal_moves(tmp_path):
         ModelPilot(pendulum)
 
 
+def test_a_ceiling_is_added_to_a_seed_that_was_complete_without(tmp_path, monkeypatch):
+    asked = []
+
+    def travelled(args, report):
+        asked.append(args)
+        row = {"model": "gru", "world": "pool", "joints_mean": 0.5, "joints_at_2s": 0.6,
+               "position_at_2s_BL": 0.1, "heading_at_2s_deg": 3.0, "travelled_BL": 0.6}  # fmt: skip
+        one = journey("pool", "model" if args.plans else "simulator", [4.0 if args.plans else 3.0])
+        found = {"journeys": [one], "prediction": [row] if args.model is None else []}
+        report(found)
+        return found
+
+    monkeypatch.setattr(benchmark.salamander_world, "main", travelled)
+    for ceilings in ([], [1], [1]):
+        runs = benchmark.main(benchmark.Args(seeds=[1], ceilings=ceilings, out=tmp_path, runs=tmp_path / "runs"))
+    assert [args.ceiling for args in asked] == [0, 1]
+    assert asked[1].model == tmp_path / "runs" / "seed_1" / "checkpoints" / "model.safetensors"
+    assert [row["pilot"] for row in runs[0]["journeys"]] == ["model", "simulator"] and len(runs[0]["prediction"]) == 1
+    assert "simulator's: pool 4.0 and 3.0." in (tmp_path / "salamander_world.md").read_text()
+
+
 @pytest.mark.slow
 def test_the_script_learns_practises_and_travels(tmp_path):
     reports = []
     args = script.Args(animals=3, seconds=4, practice=1, one_step=2, gradient_steps=2, targets=2, patience=1.0,
                        ceiling=1, out=tmp_path)  # fmt: skip
     found = script.main(args, lambda now: reports.append(len(now["journeys"])))
-    lived = 3 * 3 + 3 + (3 + 1 + 1)  # at random in three worlds, on errands, following plans
-    assert reports == list(range(1, 13)) and found["transitions"] == 40 * lived
+    lived = 3 * 3 + 3 * 3 + (3 + 1 + 1)  # at random in three worlds, on errands, following plans
+    assert reports == list(range(1, 14)) and found["transitions"] == 40 * lived
     with (tmp_path / "journeys.csv").open() as file:
         assert [row["pilot"] for row in csv.DictReader(file)] == [row["pilot"] for row in found["journeys"]]
     again = script.Args(targets=1, patience=1.0, model=tmp_path / "checkpoints" / "model.safetensors",
