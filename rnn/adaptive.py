@@ -32,7 +32,8 @@ class LeastSquaresCell(Cell):
 
     This is recursive least squares with forgetting lambda around the slow weights W_0: the state is a matrix, as in
     linear attention, but what is stored is decorrelated before it is read. Fed with its own predictions it stops
-    learning by itself, as a row that is already predicted leaves the solution where it is. Use double precision.
+    learning by itself, as a row that is already predicted leaves the solution where it is. Use double precision. A
+    sequence whose predictions have diverged beyond what can be solved gives NaN; those beside it go on.
     Quantities: `input`, `features`, `weights` (flat), `y`.
 
     Sources: recursive least squares, in any text on adaptive filters; as a layer that learns in its forward pass:
@@ -87,7 +88,8 @@ class LeastSquaresCell(Cell):
         past = torch.cat([x[:, None], state.past[:, :-1]], 1)
         features = tap("features", _features(past))
         prior = self.ridge * torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-        weights = torch.linalg.solve(gram + prior, cross + self.ridge * self.slow)
+        weights, failed = torch.linalg.solve_ex(gram + prior, cross + self.ridge * self.slow)
+        weights = torch.where((failed == 0)[:, None, None], weights, torch.nan)  # a row that diverged; the others go on
         weights = tap("weights", weights.flatten(1)).reshape(weights.shape)
         y = tap("y", (features[:, None] @ weights).squeeze(1))
         return y, LeastSquaresState(past, state.seen + 1, gram, cross)

@@ -58,7 +58,7 @@ def frequency_error(predicted: Tensor, truth: Tensor) -> float:
     0.1
     """
     a, b = _dominant(predicted), _dominant(truth)
-    return ((a - b).abs() / b).median().item()
+    return ((a - b).abs() / b).nanmedian().item()
 
 
 def amplitude_drift(predicted: Tensor, truth: Tensor) -> float:
@@ -69,7 +69,7 @@ def amplitude_drift(predicted: Tensor, truth: Tensor) -> float:
     -0.5
     """
     last = len(truth) - len(truth) // 4
-    return (predicted[last:].std(0) / truth[last:].std(0) - 1).median().item()
+    return (predicted[last:].std(0) / truth[last:].std(0) - 1).nanmedian().item()
 
 
 def steps_per_second(step: Callable[[], object], rows: int, *, seconds: float = 0.2) -> float:

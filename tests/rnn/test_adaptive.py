@@ -1,5 +1,7 @@
 """Fast weights: recursive least squares against the batch solution, and a world inferred while it is watched."""
 
+import math
+
 import pytest
 import torch
 
@@ -75,3 +77,14 @@ def test_before_anything_is_seen_it_predicts_by_the_slow_weights_of_all_data():
 def test_settings_without_meaning_are_refused(wrong):
     with pytest.raises(ValueError, match="are needed"):
         LeastSquaresCell(1, **wrong)
+
+
+def test_a_sequence_that_diverges_gives_nan_and_leaves_the_others_alone():
+    cell = LeastSquaresCell(1, lags=2).double()
+    both, alone = cell.initial_state(2), cell.initial_state(1)
+    for t in range(40):
+        x = torch.tensor([[math.sin(0.3 * t)], [1e150 * 10.0**t]], dtype=torch.double)
+        y, both = cell(x, both)
+        z, alone = cell(x[:1], alone)
+    torch.testing.assert_close(y[0], z[0])
+    assert z.isfinite().all() and not y[1].isfinite().any()
