@@ -8,8 +8,8 @@ or random: then 64 draws from the ranges of all numbers are screened for 150 ste
 episodes of 400 steps, then on whole ones, then once more with small steps: where in its last stroke an episode ends is
 worth several points, and makes the return a comb over frequencies that large steps average over. The best of the last
 candidates are run from eight more starts, and the best of those is the result. All of this in coarse physics (see
-`agents.mujoco_batch`), and with bad sensors twice, with them and with good ones; the result is judged in Gymnasium's own. `scores.csv` should end near 360 (the registered
-threshold).
+`agents.mujoco_batch`), and where sensors are bad with good ones as well; the result is judged in Gymnasium's own.
+`scores.csv` should end near 360 (the registered threshold).
 
 `--controller guarded` evolves the oscillator, then looks for feedback from none at all, and keeps what it finds only if
 it is better than the oscillator by two standard errors over the same episodes and the same noise, and no worse without
