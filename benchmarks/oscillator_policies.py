@@ -4,8 +4,8 @@ HalfCheetah-v5.
     python -m benchmarks.oscillator_policies --arms gru memoryless --seeds 0 1 2
     python -m benchmarks.oscillator_policies --arms drives "held drives" --steps 128000 --seeds 10 11 12
     python -m benchmarks.oscillator_policies --arms oscillators --tasks HalfCheetah-v5 --steps 128000 --seeds 10 11 12
-    python -m benchmarks.oscillator_policies --arms oscillators --tasks Swimmer-v5 --steps 512000 --worlds 64 \
-        --seeds 20 21 22 23 24
+    python -m benchmarks.oscillator_policies --arms oscillators --tasks Swimmer-v5 --steps 256000 --worlds 64 \
+        --seeds 20 21 22
     python -m benchmarks.oscillator_policies --arms "oscillators, bad sensors" --tasks Swimmer-v5 --steps 256000 \
         --worlds 64 --seeds 10 11 12
 
