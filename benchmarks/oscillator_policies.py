@@ -1,8 +1,13 @@
 """Oscillators under PPO, inside the actor and underneath it, beside a GRU and no memory at all: Swimmer-v5 and
 HalfCheetah-v5.
 
-    python -m benchmarks.oscillator_policies --seeds 0 1 2
-    python -m benchmarks.oscillator_policies --arms oscillators --steps 512000 --worlds 64 --seeds 20 21 22 23 24
+    python -m benchmarks.oscillator_policies --arms gru memoryless --seeds 0 1 2
+    python -m benchmarks.oscillator_policies --arms drives "held drives" --steps 128000 --seeds 10 11 12
+    python -m benchmarks.oscillator_policies --arms oscillators --tasks HalfCheetah-v5 --steps 128000 --seeds 10 11 12
+    python -m benchmarks.oscillator_policies --arms oscillators --tasks Swimmer-v5 --steps 256000 --worlds 64 \
+        --seeds 20 21 22
+    python -m benchmarks.oscillator_policies --arms "oscillators, bad sensors" --tasks Swimmer-v5 --steps 256000 \
+        --worlds 64 --seeds 10 11 12
 
 All see the whole observation. The oscillators start from a stated rhythm (a wave down the joints; `TASKS`), whose
 return before any learning is in the table: it is a part of what they reach that was not learned. In "oscillators" all
