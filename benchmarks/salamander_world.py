@@ -1,11 +1,12 @@
 """What a model learned from the animal's motion foresees, and where plans in it lead.
 
-    python -m benchmarks.salamander_world --seeds 70 71 72 --ceilings 70 71 --rules 2
+    python -m benchmarks.salamander_world --seeds 70 71 72 --ceilings 70 71 72 --rules 2
     python -m benchmarks.salamander_world --seeds 73 --ceilings 73 \\
         --model runs/salamander_world/seed_70/checkpoints/model.safetensors     # other places, the same model
 
 Runs `scripts/salamander_world.py` per seed and writes `benchmarks/results/salamander_world.json` and `.md` after every
-journey; seeds that are complete are not repeated. 5 to 8 CPU-minutes per seed, and as many again for a ceiling.
+journey; seeds that are complete are not repeated, but given a ceiling where they lack one. 4 CPU-minutes per seed, and
+2 for a ceiling.
 """
 
 from __future__ import annotations
