@@ -1,6 +1,6 @@
 """What a model learned from the animal's motion foresees, and where plans in it lead.
 
-    python -m benchmarks.salamander_world --seeds 70 71 72 --ceilings 70 71 72 --rules 2
+    python -m benchmarks.salamander_world --seeds 70 71 72 --ceilings 70 71 --rules 2
     python -m benchmarks.salamander_world --seeds 73 --ceilings 73 \\
         --model runs/salamander_world/seed_70/checkpoints/model.safetensors     # other places, the same model
 
