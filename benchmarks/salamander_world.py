@@ -5,7 +5,8 @@
         --model runs/salamander_world/seed_70/checkpoints/model.safetensors     # other places, the same model
 
 Runs `scripts/salamander_world.py` per seed and writes `benchmarks/results/salamander_world.json` and `.md` after every
-journey; seeds that are complete are not repeated. 5 to 8 CPU-minutes per seed, and as many again for a ceiling.
+journey; seeds that are complete are not repeated, but given a ceiling where they lack one. 4 CPU-minutes per seed, and
+2 for a ceiling.
 """
 
 from __future__ import annotations

@@ -3,13 +3,14 @@
     python -m scripts.salamander_world --out runs/salamander_world
     python -m scripts.salamander_world --ceiling 2 --out runs/salamander_world     # the simulator in the model's place
 
-Logs animals under random drives in pool, land and shore, on errands at changing drives across the shore, and then under
-plans in the model of what was logged so far; fits one model to all of it and to its image in a mirror; predicts joint
-angles and displacement for 2 s open loop on held-out runs under random drives, beside the last value and a linear
-model; then plans drives in it to reach targets 3 body lengths away in all directions, and to get from the water to a
-place on land. Rules without a model turn towards the target: at a drive that swims, at one that walks, and on the shore
-at one after the other. `prediction.csv` and `journeys.csv` hold the figures, `track_WORLD.png` shows the ways. About 6
-CPU-minutes.
+Logs animals under random drives in pool, land and shore, on errands at changing drives on land and across the shore,
+and then under plans in the model of what was logged so far; fits one model to all of it and to its image in a mirror.
+The model hears an efference copy, what a pattern generator run beside the animal's asks of the joints. It predicts
+joint angles and displacement for 2 s open loop on held-out runs under random drives, beside a model without the copy,
+the last value and a linear model; then drives are planned in it to reach targets 3 body lengths away in all directions,
+and to get from the water to a place on land. Rules without a model turn towards the target: at a drive that swims, at
+one that walks, and on the shore at one after the other. `prediction.csv` and `journeys.csv` hold the figures,
+`track_WORLD.png` shows the ways. About 4 CPU-minutes.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ import torch
 import tyro
 from torch import Tensor
 
+from agents.drive_foresight import foresee
 from agents.drive_journeys import Journey, by_bearing, by_medium, by_whim, practise, travel
 from agents.drive_planning import ModelPilot, SimulatorPilot
-from agents.drive_world import BODY, READINGS, SUBMERGED, SWITCHES, TOUCH, DriveWorlds, log, mirrored, path
+from agents.drive_world import BODY, READINGS, SUBMERGED, SWITCHES, TOUCH, DriveWorlds, log, mirrored
 from agents.efference import EfferenceCopy, EfferentDynamics
 from agents.runs import Run
-from rnn.arx import least_squares
 from rnn.dynamics import RecurrentDynamics, fit
 from rnn.scheduled import ScheduledDynamics
 from rnn.stored_dynamics import load_dynamics, save_dynamics
@@ -44,7 +45,6 @@ from sim.arena import get_world
 
 WORLDS = ("pool", "land", "shore")
 WARMUP, AHEAD = 10, 20  # readings of 0.1 s: 1 s measured, 2 s predicted
-ANGLES = slice(0, 24)
 SWIM, WALK, STRIDE = 0.55, -0.33, -0.2
 """Actions whose mean drives, 4.0, 2.0 and 2.3, swim, walk, and walk faster."""
 
@@ -78,7 +78,7 @@ class Args:
     targets: int = 6
     """Targets in the pool; half as many on land and on the shore."""
     ceiling: int = 0
-    """Targets in the pool for which the simulator plans too, half as many elsewhere (1 to 3 CPU-minutes each)."""
+    """Targets in the pool for which the simulator plans too, half as many elsewhere (half a CPU-minute to one each)."""
     rules: int = 3
     """Rules per world that travel too, the best suited first."""
     plans: bool = True
@@ -141,7 +141,11 @@ def learn(args: Args, model: ScheduledDynamics) -> dict[str, Any]:
     if args.compare:
         models[f"scheduled, {args.cell}"] = alone = build(args, copy=False)
         teach(args, alone, (data[0], data[1][..., :2]), learning_rate=3e-3)
-    return {"transitions": transitions, "fit_cpu_seconds": spent, "prediction": predict(models, data, held)}
+    return {
+        "transitions": transitions,
+        "fit_cpu_seconds": spent,
+        "prediction": foresee(models, data, held, WORLDS, WARMUP, AHEAD),
+    }
 
 
 def teach(args: Args, model: ScheduledDynamics, data: tuple[Tensor, Tensor], learning_rate: float = 1e-3) -> None:
@@ -192,48 +196,6 @@ def drill(args: Args, model: RecurrentDynamics, world: str, steps: int, k: int) 
     seed, count = 1000 * args.seed + k, max(1, args.animals // (1 if world == "shore" else 3))
     pilot = ModelPilot(EfferentDynamics(model), seed=seed, iterations=2, candidates=32)
     return practise(world, pilot, count, steps, seed=seed)
-
-
-@torch.no_grad()
-def predict(
-    models: dict[str, RecurrentDynamics], data: tuple[Tensor, Tensor], held: tuple[Tensor, Tensor]
-) -> list[dict[str, Any]]:
-    """Errors after 2 s of open loop, over all pieces of 3 s of the held-out runs, per model and world; a model hears as
-    many of the actions as it knows."""
-    obs, actions = held
-    pieces = range(0, len(actions) - WARMUP - AHEAD + 2, WARMUP + AHEAD)
-    measured = torch.cat([obs[k : k + WARMUP + AHEAD] for k in pieces], 1)
-    done = torch.cat([actions[k : k + WARMUP + AHEAD - 1] for k in pieces], 1)
-    given, truth = measured[:WARMUP], measured[WARMUP:]
-    found = {
-        **{name: model.simulate(given, done[..., : model.action_size]) for name, model in models.items()},
-        "linear, 2 lags": least_squares(data[0], data[1][..., :2], given, done[..., :2], lags=2).float(),
-        "last value": given[-1:].expand_as(truth),
-    }
-    std = data[0].std((0, 1)).clamp(min=1e-6)
-    world = np.tile(np.repeat(np.arange(len(WORLDS)), obs.shape[1] // len(WORLDS)), len(pieces))
-    nowhere = torch.zeros(measured.shape[1])
-    place, heading = path(truth, torch.zeros(len(nowhere), 2), nowhere)
-    rows = []
-    for name, guess in found.items():
-        there, facing = path(guess, torch.zeros(len(nowhere), 2), nowhere)
-        off = (there[-1] - place[-1]).norm(dim=-1)
-        turned = torch.remainder(facing[-1] - heading[-1] + torch.pi, 2 * torch.pi) - torch.pi
-        joints = ((guess - truth) / std)[..., ANGLES].square().mean(-1)
-        for k, where in enumerate(WORLDS):
-            some = torch.as_tensor(world == k)
-            rows.append(
-                {
-                    "model": name,
-                    "world": where,
-                    "joints_mean": round(joints[:, some].mean().sqrt().item(), 3),
-                    "joints_at_2s": round(joints[-1, some].mean().sqrt().item(), 3),
-                    "position_at_2s_BL": round(off[some].median().item(), 3),
-                    "heading_at_2s_deg": round(turned[some].abs().median().rad2deg().item(), 1),
-                    "travelled_BL": round(place[-1, some].norm(dim=-1).median().item(), 3),
-                }
-            )
-    return rows
 
 
 def steer(args: Args, model: RecurrentDynamics, world: str, pilot: str, ways: dict[str, Journey]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from agents.drive_foresight import foresee
 from agents.drive_planning import ModelPilot
 from agents.drive_world import READINGS
 from benchmarks import salamander_world as benchmark
@@ -41,7 +42,7 @@ def logs(seed):
 
 def test_a_model_that_knows_is_without_error_and_one_that_turns_too_much_errs_by_what_it_turned():
     data, held = logs(0), logs(1)
-    found = script.predict({"oracle": Oracle(held[0]), "turning": Oracle(held[0], 0.01)}, data, held)
+    found = foresee({"oracle": Oracle(held[0]), "turning": Oracle(held[0], 0.01)}, data, held, script.WORLDS)
     assert len(found) == 4 * 3 and {row["world"] for row in found} == {"pool", "land", "shore"}
     for row in found:
         if row["model"] == "oracle":
