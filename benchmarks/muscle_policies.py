@@ -51,7 +51,7 @@ RULES: dict[str, dict[str, Callable[[Any], Any]]] = {
     "shore": {FIXED: ShoreDrive},
     "steer": {FIXED: BearingDrive},
 }
-STEPS = {"swim": 300_000, "walk": 100_000, "rough": 80_000, "shore": 160_000, "steer": 160_000}
+STEPS = {"swim": 160_000, "walk": 100_000, "rough": 80_000, "shore": 160_000, "steer": 160_000}
 CELLS = {
     "swim": [OSCILLATORS, "gru"],
     "walk": [OSCILLATORS, GENERATOR, "gru"],
