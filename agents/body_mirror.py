@@ -16,7 +16,7 @@ from sim.anatomy import MUSCLE_NAMES
 
 __all__ = ["Reflection", "generator_mirror", "muscle_mirror", "sense_mirror", "tie_sides"]
 
-_ODD = ("velocity.left", "yaw_rate", "up.y", "heading.sin", "target.sin")
+_ODD = ("velocity.left", "yaw_rate", "up.y", "heading.sin", "target.sin", "left", "turn")
 
 
 class Reflection(NamedTuple):
@@ -39,8 +39,9 @@ class Reflection(NamedTuple):
 
 
 def sense_mirror(names: Sequence[str]) -> Reflection:
-    """Of observations by name (`SalamanderVectorEnv.observation_names`): bends, sideways speed and turns change sign,
-    limbs change places. Limb angles do not change sign, since on both sides they count forwards, up and in."""
+    """Of observations by name (`SalamanderVectorEnv.observation_names`, `agents.drive_world.READINGS`): bends, sideways
+    speed and turns change sign, limbs change places. Limb angles do not change sign, since on both sides they count
+    forwards, up and in."""
     odd = [name in _ODD or ".axis." in name for name in names]
     order = [names.index(name if odd[k] else _across(name)) for k, name in enumerate(names)]
     return Reflection(torch.tensor(order), 1.0 - 2.0 * torch.tensor(odd))

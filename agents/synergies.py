@@ -37,8 +37,8 @@ def synergies() -> Tensor:
 
 
 def moving(waves: int = 3, limbs: bool = True) -> Tensor:
-    """Which of the 48 synergies [48] bend the spine in its longest waves and move the limbs, of no use for reflexes
-    being the others: short waves and stiffness.
+    """Which of the 48 synergies [48] a reflex may use: those that bend the spine in its longest waves and those that
+    move the limbs, not short waves and stiffness.
 
     >>> int(moving().sum()), int(moving(limbs=False).sum())
     (19, 3)

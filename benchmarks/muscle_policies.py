@@ -6,12 +6,12 @@
 
 Learned by `scripts/train_salamander.py`, mostly in worlds of coarse physics, judged greedily in eight of the published
 physics, which start a little differently (`benchmarks.muscle_judges`). Three kinds of policy: "oscillators" begin as a
-wave whose frequency, lag and gain are stated, limbs stiff (`agents.muscle_ppo`); "generator" begins as the fixed
-pattern generator of `rnn.cpg` with the recorded animal's profiles and learns feedback (`agents.spinal_ppo`); a GRU
-begins at rest. Beside them: the animal at rest, both starts before learning, and the fixed pattern generator with a
-rule for its drive that nobody learned (`agents.drive_level`: one drive; hold the course; walk until afloat, then swim;
-turn towards the target). Writes `benchmarks/results/muscle_policies.json` and `.md` after every run; runs already there
-are not repeated. Half a CPU-minute to two per run.
+wave whose frequency, lag and gain are stated, limbs stiff, or as a stated step (`agents.muscle_ppo`); "generator"
+begins as the fixed pattern generator of `rnn.cpg` with the recorded animal's profiles and learns feedback
+(`agents.spinal_ppo`); a GRU begins at rest. Beside them: the animal at rest, both starts before learning, and the
+fixed pattern generator with a rule for its drive that nobody learned (`agents.drive_level`: one drive; hold the course;
+walk until afloat, then swim; turn towards the target). Writes `benchmarks/results/muscle_policies.json` and `.md` after
+every run; runs already there are not repeated. Half a CPU-minute to two per run.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ RULES: dict[str, dict[str, Callable[[Any], Any]]] = {
     "shore": {FIXED: ShoreDrive},
     "steer": {FIXED: BearingDrive},
 }
-STEPS = {"swim": 140_000, "walk": 100_000, "rough": 80_000, "shore": 160_000, "steer": 160_000}
+STEPS = {"swim": 160_000, "walk": 100_000, "rough": 80_000, "shore": 160_000, "steer": 160_000}
 CELLS = {
     "swim": [OSCILLATORS, "gru"],
     "walk": [OSCILLATORS, GENERATOR, "gru"],
@@ -63,16 +63,16 @@ CELLS = {
 INTRODUCTION = f"""# PPO through 48 muscles
 
 Greedy policies in the published physics: means of {WORLDS} animals and of seeds. `oscillators` begin as a stated wave
-with stiff limbs, `gru` at rest; `generator` begins as the fixed pattern generator with the recorded animal's profiles,
-deaf and at one drive (at the shore, where it hears how deep it is, a drive that rises with that from 2 to 4), and
-learns feedback. "Before learning" is what these starts do. In every table: the animal at rest, and the fixed pattern
-generator with a rule for its drive, which nobody learned. Cost: positive muscle work per way and body mass, J/(kg m),
-which the tasks themselves hardly price."""
+with stiff limbs, on land as a stated step, `gru` at rest; `generator` begins as the fixed pattern generator with the
+recorded animal's profiles, deaf and at one drive (at the shore, where it hears how deep it is, a drive that rises with
+that from 2 to 4), and learns feedback. "Before learning" is what these starts do. In every table: the animal at rest,
+and the fixed pattern generator with a rule for its drive, which nobody learned. Cost: positive muscle work per way and
+body mass, J/(kg m), which the tasks themselves hardly price."""
 HEADS = {
     "gait": "Ahead is along +x; slowest: the least of the animals. The newt swims at 0.71 BL/s with a stride of "
     "0.225 BL and 1.16 waves, and walks at about 0.3 BL/s with a duty factor of 0.76. In band: measures inside the "
     "animal's band, in how many of {animals} animals times seeds; diverged: of so many.",
-    "rough": "Stones up to 0.05 BL high, other ones for every animal.",
+    "rough": "Stones up to 0.05 BL high; animals start at other places than in learning, among the same stones.",
     "shore": "Arrived: the share that crosses the line 4 BL off the water's edge within 30 s; median time of those.",
     "steer": "Targets found in 20 s, each 3 BL from the last; gained: body lengths by which targets came nearer. Fell: "
     "turned over.",

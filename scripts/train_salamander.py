@@ -48,7 +48,7 @@ from agents.spinal_ppo import GENERATOR, muscle_learner
 EVOLVED = ("swim", "walk")
 STEPS = {"muscle": 200_000, "drive": 16_000}
 WORLDS = {"muscle": 64, "drive": 16}
-COARSE_PART = {OSCILLATORS: 0.75, GENERATOR: 0.9}
+COARSE_PART = {OSCILLATORS: 0.5, GENERATOR: 0.9}
 SECONDS = {"swim": 8.0, "walk": 8.0, "shore": 16.0, "steer": 16.0}
 PRICE_NAMES = tuple(field.name for field in fields(Prices))
 
@@ -86,7 +86,7 @@ class Args:
     """Evolution's price of bending the spine."""
     coarse: float | None = None
     """Part of evolution's time (`agents.gait_evolution.COARSE`), or of the steps of PPO at muscle level, in coarse
-    physics (`agents.muscle_ppo.muscle_worlds`); None for 0.6 (0.75 for the cell "oscillators",
+    physics (`agents.muscle_ppo.muscle_worlds`); None for 0.6 (0.5 for the cell "oscillators",
     0.9 for "generator")."""
     seconds: float | None = None
     """Length of the recording at the end; None for that of `SECONDS`."""

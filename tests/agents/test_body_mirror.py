@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from agents.body_mirror import generator_mirror, muscle_mirror, sense_mirror
+from agents.drive_world import READINGS, mirrored
 from agents.muscle_ppo import MusclePPO, muscle_settings, muscle_worlds
 from rnn.cpg import PhaseCell
 
@@ -63,3 +64,8 @@ def test_what_is_learned_is_the_same_on_both_sides(noise):
             odd.append((weight - latent.of(muscles.of(weight, 0), 1)).abs().max().item())
             odd.append((cell.cpg.bias - generator_mirror(cell.cpg)["edge"].of(cell.cpg.bias)).abs().max().item())
     assert max(odd[:2]) < 1e-4 < 1e-3 < min(odd[2:])
+
+
+def test_a_model_of_the_newt_sees_the_same_mirror():
+    readings = torch.randn(5, len(READINGS))
+    torch.testing.assert_close(sense_mirror(READINGS).of(readings), mirrored(readings, torch.zeros(5, 2))[0])
