@@ -31,7 +31,7 @@ class Reflection(NamedTuple):
 
     def of(self, x: Tensor, dim: int = -1) -> Tensor:
         shape = [-1 if k == dim % x.dim() else 1 for k in range(x.dim())]
-        return x.index_select(dim, self.order) * self.sign.reshape(shape)
+        return x.index_select(dim, self.order) * self.sign.to(x.dtype).reshape(shape)
 
     def __add__(self, other: Reflection) -> Reflection:  # type: ignore[override]
         """Of the numbers of both, one after the other."""

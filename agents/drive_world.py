@@ -9,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from agents.body_mirror import sense_mirror
 from agents.motor import SpinalMotor
 from rnn.cell import map_state
 from rnn.cpg import PhaseCell, drive_input
@@ -97,17 +98,6 @@ def path(readings: Tensor, position: Tensor, heading: Tensor) -> tuple[Tensor, T
     return position + torch.stack([x, y], -1).cumsum(0), after
 
 
-def _images() -> tuple[list[int], list[float]]:
-    """For each reading the one whose value, times a sign, it has in the mirror."""
-    swap = lambda name: name.replace("left", "*").replace("right", "left").replace("*", "right")
-    source, sign = [], []
-    for name in READINGS:
-        sideways = name in ("left", "turn", "up.y") or name.startswith("joint_angle.axis")
-        source.append(READINGS.index(name if sideways else swap(name)))
-        sign.append(-1.0 if sideways else 1.0)
-    return source, sign
-
-
 def mirrored(readings: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
     """What the image of an animal in a mirror reads [..., D] and does [..., A]: left is right, which nature allows.
 
@@ -118,12 +108,11 @@ def mirrored(readings: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
     >>> READINGS[int(image.argmax())], action.tolist()
     ('touch.fore.right', [0.20000000298023224, -0.699999988079071])
     """
-    source, sign = _images()
-    joints = slice(len(JOINT_NAMES))
+    image, joints = sense_mirror(READINGS), sense_mirror(READINGS[: len(JOINT_NAMES)])
     does = [actions[..., :2] * actions.new_tensor([1.0, -1.0])]
     for angles in actions[..., 2:].split(len(JOINT_NAMES), -1) if actions.shape[-1] > 2 else ():
-        does.append(angles[..., source[joints]] * angles.new_tensor(sign[joints]))
-    return readings[..., source] * readings.new_tensor(sign), torch.cat(does, -1)
+        does.append(joints.of(angles))
+    return image.of(readings), torch.cat(does, -1)
 
 
 class DriveWorlds:
