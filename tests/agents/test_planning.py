@@ -128,3 +128,12 @@ def test_a_planner_in_a_recurrent_model_hears_every_reading_and_action_until_it_
     torch.testing.assert_close(planner.state.cell, state.cell)
     planner.reset()
     assert planner.state is None and planner.mean is None
+
+
+def test_a_proposal_that_is_best_is_what_is_planned():
+    best = torch.tensor([[0.83, -0.61], [-0.97, 0.31]])
+    needle = lambda start, a: -((a - best[:, None, None]).abs().amax((0, 3)) > 1e-6).float()
+    proposals = torch.stack([torch.zeros(2, 2), best], 1)[:, None].expand(2, 3, 2, 2)
+    planner = Planner(needle, 2, method="icem", horizon=2, candidates=8, elites=2, iterations=2)
+    assert torch.equal(planner.plan(torch.zeros(3, 1), 3, proposals), best[0].expand(3, 2))
+    assert planner.predicted.tolist() == [0.0, 0.0, 0.0]

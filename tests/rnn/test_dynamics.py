@@ -196,3 +196,14 @@ def test_the_latent_model_forgets_at_resets_and_learns_a_reward_it_sees():
         states, _, _ = model.run(seen, torch.zeros(8, 16, 1))
         _, reward, going = model.decode(states[-1])
     assert (reward - 5 * signs[-1]).abs().mean() < 1.0 and (going > 0.9).all()
+
+
+def test_stress_weighs_increments_and_what_they_add_up_to():
+    still = torch.zeros(4, 1, 2)
+    still[1:, 0, 1] = torch.tensor([0.0, 1.0, 1.0])  # the second reading is an increment; a new model predicts zero
+    still[2:, 0, 0] = 2.0
+    reading, increment, total = (4 + 4) / 2, (1 + 1) / 2, (1 + 4) / 2
+    for stress in (1.0, 3.0):
+        model = RecurrentDynamics(2, 1, hidden=2, sums=[1], stress=stress)
+        found = model.loss(still, torch.zeros(3, 1, 1), 2).item()
+        assert found == pytest.approx((reading + stress * (increment + total)) / (1 + 2 * stress))
