@@ -32,6 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 import tyro
+import yaml
 
 from agents.drive_level import SWIM, WALK, BearingDrive, CourseDrive, HeldDrive, ShoreDrive
 from agents.evaluation import Greedy
@@ -67,7 +68,7 @@ with stiff limbs, on land as a stated step, `gru` at rest; `generator` begins as
 recorded animal's profiles, deaf and at one drive (at the shore, where it hears how deep it is, a drive that rises with
 that from 2 to 4), and learns feedback. "Before learning" is what these starts do. In every table: the animal at rest,
 and the fixed pattern generator with a rule for its drive, which nobody learned. Cost: positive muscle work per way and
-body mass, J/(kg m), which the tasks themselves hardly price."""
+body mass, J/(kg m), which the tasks themselves hardly price. Coarse: the part of the steps in coarse physics."""
 HEADS = {
     "gait": "Ahead is along +x; slowest: the least of the animals. The newt swims at 0.71 BL/s with a stride of "
     "0.225 BL and 1.16 waves, and walks at about 0.3 BL/s with a duty factor of 0.76. In band: measures inside the "
@@ -111,6 +112,7 @@ def run(task: str, cell: str, seed: int, args: Args) -> dict[str, Any]:
     return {
         **judge(task, Activations(Greedy(agent)), WORLDS, args.seconds),
         "cpu_seconds": float(course[-1]["cpu_seconds"]),
+        "coarse": yaml.safe_load((folder / "config.yaml").read_text())["coarse"],
         "course": [(int(row["steps"]), float(row["reward"])) for row in course],
     }
 
@@ -150,10 +152,11 @@ def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
 
 
 def _about(rows: list[dict[str, Any]]) -> list[str]:
-    """Policy, steps and seeds."""
+    """Policy, steps, the part of them in coarse physics, and seeds."""
     learned = rows[0]["steps"] > 0
     seeds = ", ".join(str(row["seed"]) for row in rows) if learned else ""
-    return [rows[0]["policy"], f"{rows[0]['steps']:,}" if learned else "", seeds]
+    coarse = ", ".join(f"{part:g}" for part in sorted({row["coarse"] for row in rows})) if learned else ""
+    return [rows[0]["policy"], f"{rows[0]['steps']:,}" if learned else "", coarse, seeds]
 
 
 def _mean(rows: list[dict[str, Any]], name: str) -> str:
@@ -167,7 +170,7 @@ def _each(rows: list[dict[str, Any]], name: str) -> str:
 
 def _gait_table(task: str, runs: list[dict[str, Any]]) -> list[str]:
     form = "waves" if task == "swim" else "duty"
-    heads = ["policy", "steps", "seeds", "ahead, BL/s", "each", "slowest", "Hz", "stride", form]
+    heads = ["policy", "steps", "coarse", "seeds", "ahead, BL/s", "each", "slowest", "Hz", "stride", form]
     heads += [*([] if task == "swim" else ["slip"]), "cost", "in band", "diverged", "CPU-s"]
     table = []
     for rows in _groups(runs):
@@ -185,7 +188,7 @@ def _gait_table(task: str, runs: list[dict[str, Any]]) -> list[str]:
 
 def _goal_table(task: str, runs: list[dict[str, Any]]) -> list[str]:
     names = ["targets", "gained"] if task == "steer" else ["arrived", "seconds"]
-    heads = ["policy", "steps", "seeds", names[0], "each", names[1], "each", "fell", "diverged", "CPU-s"]
+    heads = ["policy", "steps", "coarse", "seeds", names[0], "each", names[1], "each", "fell", "diverged", "CPU-s"]
     table = []
     for rows in _groups(runs):
         cells = [cell for name in names for cell in (_mean(rows, name), _each(rows, name))]

@@ -22,7 +22,7 @@ def test_a_learned_policy_stands_beside_the_start_and_a_rule_and_is_not_learned_
     assert ahead["oscillators before learning"] > 0.05
     assert runs[-1]["course"][-1][0] == 256
     table = (tmp_path / "muscle_policies.md").read_text()
-    assert "| oscillators | 256 | 3 |" in table and "waves per body " in table
+    assert "| oscillators | 256 | 0.5 | 3 |" in table and "waves per body " in table
 
 
 def test_goals_and_rough_ground_have_tables_of_their_own(tmp_path, monkeypatch):
@@ -35,7 +35,7 @@ def test_goals_and_rough_ground_have_tables_of_their_own(tmp_path, monkeypatch):
     assert len(rows) == 9 and rule["ahead"] == pytest.approx(start["ahead"], abs=1e-3)
     assert rows["steer", "idle"]["targets"] == 0.0 and rows["steer", "idle"]["seconds"] is None
     table = (tmp_path / "muscle_policies.md").read_text()
-    assert "## steer" in table and "| policy | steps | seeds | targets | each |" in table
+    assert "## steer" in table and "| policy | steps | coarse | seeds | targets | each |" in table
 
 
 def test_the_bearing_rule_gains_on_its_targets_and_finds_one():
