@@ -14,7 +14,13 @@ from sim.wrappers import HideVelocity
 __all__ = ["CONTROLS", "SETTINGS", "WORLDS", "make_agent", "make_task"]
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "CartPole-v1": {"previous_action": True, "discount": 0.995, "spread_decay": 0.99},
+    "CartPole-v1": {
+        "previous_action": True,
+        "discount": 0.995,
+        "spread_decay": 0.99,
+        "mirror_signs": (-1.0,) * 4,  # a policy that is alike on both sides does not come to drift to one
+        "mirror_actions": (1, 0),
+    },
     "Pendulum-v1": {
         "horizon": 64,
         "minibatch": 2,  # with 4, one seed in ten stayed behind at -313

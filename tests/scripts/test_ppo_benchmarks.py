@@ -68,7 +68,10 @@ def test_runs_are_written_as_they_come_and_not_repeated(tmp_path, monkeypatch):
     args.seeds = [5, 6]
     recurrent_ppo.main(args)
     assert asked == [5, 6, 7]
-    assert "| CartPole-v1 | gru | 10 | 2 | 105.5 | 0.5 | 105.0 |" in (tmp_path / "recurrent_ppo.md").read_text()
+    assert (
+        "| CartPole-v1 | gru, both sides alike | 10 | 2 | 105.5 | 0.5 | 105.0 |"
+        in (tmp_path / "recurrent_ppo.md").read_text()
+    )
 
 
 @pytest.mark.parametrize("wrong", [{"tasks": ["CartPole-v2"]}, {"cells": ["gruu"]}, {"episodes": 0}])
