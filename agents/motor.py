@@ -118,8 +118,8 @@ class SpinalMotor(nn.Module):
         S = self.segments
         left, right = y[:, :S], y[:, S : 2 * S]
         cosine, sine = y[:, 2 * S : 2 * S + _LIMBS], y[:, 2 * S + _LIMBS : 2 * S + 2 * _LIMBS]
-        radius = torch.sqrt(cosine**2 + sine**2 + 1e-12)
-        stepping = (radius / self.limb_reference).clamp(0, 1.5)
+        radius = torch.sqrt((cosine**2 + sine**2).clamp_min(1e-12))
+        stepping = (radius / self.limb_reference).clamp(0.0, 1.5)
         gait = _smooth(stepping.mean(1, keepdim=True))
         gain = self.swim_gain + (self.walk_gain - self.swim_gain) * gait
         spine_left, spine_right = gain * left, gain * right
@@ -138,19 +138,18 @@ class SpinalMotor(nn.Module):
 
     def _limb_targets(self, cosine: Tensor, sine: Tensor, stepping: Tensor, beating: Tensor) -> Tensor:
         """Set points of the limb joints [B, 4, 4]."""
-        z = torch.complex(cosine, sine)
-        powers, turns = [z], z
+        cosines, sines = [cosine], [sine]  # of the phase and its multiples
         for _ in range(_HARMONICS - 1):
-            turns = turns * z
-            powers.append(turns)
-        basis = torch.view_as_real(torch.stack(powers, 2))
-        waves = torch.cat([basis[..., 0], basis[..., 1]], 2)
+            c, s = cosines[-1], sines[-1]
+            cosines.append(c * cosine - s * sine)
+            sines.append(c * sine + s * cosine)
+        waves = torch.stack([*cosines, *sines], 2)
         swing = (self.series[..., 1:] * waves.unsqueeze(2)).sum(-1)
         across = stepping[:, _CONTRALATERAL]
         girdle = 0.5 * (stepping + across)
-        scale = girdle.unsqueeze(2).repeat(1, 1, _JOINTS)
         asymmetry = torch.tanh(self.turn_gain / self.turn_reach * (across - stepping))
-        scale[..., 0] = girdle * (1 + self.turn_reach * asymmetry)
+        yaw = girdle * (1 + self.turn_reach * asymmetry)
+        scale = torch.stack([yaw, *[girdle] * (_JOINTS - 1)], 2)
         target = self.series[..., 0] + scale * swing
         fold = ((1 - _smooth(stepping)) * beating).unsqueeze(2)
         return target + fold * (self.folded - target)
@@ -165,5 +164,5 @@ def _shift(series: Tensor, cycles: list[float]) -> Tensor:
 
 def _smooth(x: Tensor) -> Tensor:
     """0 below 0, 1 above 1, smooth between."""
-    x = x.clamp(0, 1)
+    x = x.clamp(0.0, 1.0)
     return x * x * (3 - 2 * x)

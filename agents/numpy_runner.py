@@ -34,6 +34,10 @@ def _sum(x: np.ndarray, dims: Any = None, keepdim: bool = False, dtype: Any = No
     return x.sum(axis=None if dims is None else tuple(np.atleast_1d(dims)), keepdims=keepdim)
 
 
+def _index(x: np.ndarray, places: list[Any]) -> np.ndarray:
+    return x[tuple(slice(None) if part is None else part for part in places)]
+
+
 def _index_add(x: np.ndarray, dim: int, index: np.ndarray, source: np.ndarray, alpha: float = 1) -> np.ndarray:
     out = np.moveaxis(x.copy(), dim, 0)
     np.add.at(out, index, alpha * np.moveaxis(source, dim, 0))
@@ -140,6 +144,7 @@ _ATEN: dict[str, Callable[..., Any]] = {
     "gelu.default": lambda x, approximate="none": (0.5 * x * (1 + _erf(x / math.sqrt(2)))).astype(x.dtype),
     "gt.Scalar": np.greater,
     "gt.Tensor": np.greater,
+    "index.Tensor": _index,
     "index_add.default": _index_add,
     "index_select.default": lambda x, dim, index: np.take(x, index, dim),
     "le.Scalar": np.less_equal,

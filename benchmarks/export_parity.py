@@ -35,6 +35,7 @@ from agents.export import CellStep, DoubleStep, PolicyStep
 from agents.export_check import BOUND, course, export_checked
 from agents.policies import RecurrentPolicy
 from agents.runs import write_atomically
+from agents.spinal_actor import SpinalActor
 from rnn.cpg import LeakyCell, PhaseCell, RateCell, drive_input
 from rnn.models import CELLS, make_cell
 from rnn.stack import Stack
@@ -53,6 +54,7 @@ OTHERS: dict[str, Callable[[], Step]] = {
     "phase oscillators": lambda: CellStep(PhaseCell()),
     "leaky neurons": lambda: CellStep(LeakyCell()),
     "rate neurons": lambda: CellStep(RateCell()),
+    "generator with its muscles": lambda: CellStep(SpinalActor(3, drive=2.0)),
     "oscillators in an actor": lambda: CellStep(CpgActor(3, PhaseCell(segments=2, limbs=()), feedback=0.1)),
     "GRU under LSTM": lambda: CellStep(Stack([make_cell("gru", 3, 16), make_cell("lstm", 16, 16)])),
     "recurrent policy": lambda: PolicyStep(lively(RecurrentPolicy(3, spaces.Box(-2, 2, (2,)), previous_action=True))),

@@ -12,7 +12,7 @@ The last one plans in what `scripts.fit_world` stored. `cem`, `icem` and `mppi` 
 critic's value or by ascending the imagined return itself. About 1 to 4 CPU-seconds per episode. `metrics.csv` has one
 row per episode: its return, the steps lived so far, and what the planner had expected of its first plan (a model that
 is exploited promises more than comes). `metrics.json` has the returns of fresh episodes with the last model, without
-exploration. CartPole should reach 200 of 200 within ten episodes, Pendulum about -150 within ten.
+exploration. With the ensemble CartPole should reach 200 of 200 within ten episodes, Pendulum about -150 within ten.
 """
 
 from __future__ import annotations

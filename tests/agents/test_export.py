@@ -14,6 +14,7 @@ from agents.export import CellStep, DoubleStep, PolicyStep, export_numpy, export
 from agents.export_check import export_checked, probes, run_onnx
 from agents.numpy_runner import NumpyRunner
 from agents.policies import RecurrentPolicy
+from agents.spinal_actor import SpinalActor
 from rnn.cpg import LeakyCell, PhaseCell, RateCell, drive_input
 from rnn.models import CELLS, make_cell
 from rnn.stack import Stack
@@ -28,6 +29,7 @@ GENERATORS = {
     "leaky neurons": LeakyCell,
     "rate neurons": RateCell,
     "actor": lambda: CpgActor(3, PhaseCell(segments=2, limbs=()), feedback=0.1),
+    "spinal actor": lambda: SpinalActor(3, drive=2.0),
 }
 
 
