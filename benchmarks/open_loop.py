@@ -89,10 +89,11 @@ def write(rows: list[dict[str, Any]], out: Path) -> None:
     for (task, model), column in means.items():
         errors = " | ".join(f"{column[f'rmse_{k}'].mean():.2g}" for k in STEPS)
         inside = [column[f"inside_90_{k}"].mean() for k in fit_world.COVERED]
-        cost = column["steps_per_cpu_second"].mean()
+        cost, drifts = column["steps_per_cpu_second"].mean(), column["amplitude_drift"]
+        drift = np.mean(drifts[np.isfinite(drifts)]) if np.isfinite(drifts).any() else np.nan
         lines.append(
             f"| {task} | {model} | {errors} | {column['frequency_error'].mean():.3f} "
-            f"| {column['amplitude_drift'].mean():+.2f} "
+            f"| {f'{drift:+.2f}' if np.isfinite(drift) else 'diverges'} "
             f"| {'' if np.isnan(inside[0]) else ', '.join(f'{share:.2f}' for share in inside)} "
             f"| {'' if np.isnan(cost) else f'{cost:,.0f}'} |"
         )
