@@ -204,7 +204,7 @@ def draw(errors: dict[str, torch.Tensor], period: float, path: Path) -> None:
         axes.plot(ahead, error.clamp(1e-6, 1e3), lw=1, label=name)
     axes.axhline(0.4, color="0.6", lw=0.8, ls="--")
     axes.set(xscale="log", yscale="log", xlabel="natural periods ahead", ylabel="error, deviations")
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
     FigureCanvasAgg(figure).print_png(path)
 
 
