@@ -134,7 +134,7 @@ class DriveWorlds:
         self.body = Salamander(num_worlds, world=world, threads=threads)
         self.cell, self.motor = PhaseCell(dt=self.body.dt).eval(), SpinalMotor()
         self.state: Any = self.cell.initial_state(num_worlds)
-        self.trace: list[Array] | None = None
+        self.trace: list[dict[str, Array]] | None = None
         """Set to a list to keep the generalised coordinates of every control step (for films)."""
 
     def start(self, position: ArrayLike = (0.0, 0.0), heading: ArrayLike = 0.0) -> Array:
@@ -164,7 +164,8 @@ class DriveWorlds:
             y, self.state = self.cell(x, self.state)
             self.body.step(self.motor(y).numpy())
             if self.trace is not None:
-                self.trace.append(self.body.qpos().copy())
+                links = self.body.link_positions().copy()
+                self.trace.append({"qpos": self.body.qpos().copy(), "link_positions": links})
         if self.body.diverged.any():
             raise FloatingPointError(f"worlds {np.flatnonzero(self.body.diverged).tolist()} diverged; start them anew")
         return self._read(*before)

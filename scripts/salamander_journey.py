@@ -73,9 +73,9 @@ def main(args: Args) -> Journey:
         if worlds.trace is not None:
             from sim.video import film
 
-            qpos = np.array(worlds.trace)[:, 0]
-            time = worlds.body.dt * np.arange(1, len(qpos) + 1)
-            film({"time": time, "qpos": qpos, "world": args.world}, args.out / "journey.mp4")
+            seen = {name: np.array([step[name][0] for step in worlds.trace]) for name in worlds.trace[0]}
+            time = worlds.body.dt * np.arange(1, len(worlds.trace) + 1)
+            film({"time": time, **seen, "world": args.world}, args.out / "journey.mp4")
     arrived = journey.seconds[0]
     print(f"arrived after {arrived:.1f} s" if np.isfinite(arrived) else f"came within {journey.least[0]:.2f} BL")
     return journey

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.drive_world import READINGS
+from agents.drive_world import READINGS, DriveWorlds
 from rnn.dynamics import RecurrentDynamics
 from rnn.model_body import BodyMismatch
 from rnn.stored_dynamics import save_dynamics
 from scripts import salamander_journey as script
 from scripts import salamander_world
+from sim.footage import Footage
 
 
 @pytest.fixture
@@ -45,3 +46,13 @@ def test_a_model_of_another_body_is_refused(tmp_path):
     save_dynamics(tmp_path / "other.safetensors", RecurrentDynamics(3, 1, hidden=4, body="Pendulum-v1"))
     with pytest.raises(BodyMismatch, match=r"trained on 'Pendulum-v1' .* asked about 'newt under drives'"):
         script.main(script.Args(tmp_path / "other.safetensors", out=tmp_path / "out"))
+
+
+def test_what_a_journey_keeps_for_its_film_is_what_a_film_needs():
+    worlds = DriveWorlds(1, world="land", threads=1)
+    worlds.start()
+    worlds.trace = []
+    worlds.step(np.zeros((1, 2)))
+    steps = {name: np.array([step[name][0] for step in worlds.trace]) for name in worlds.trace[0]}
+    footage = Footage.load({"time": worlds.body.dt * np.arange(1, 11), **steps, "world": "land"})
+    assert footage.link_positions.shape == (10, 9, 3) and footage.qpos.shape[0] == 10
