@@ -164,11 +164,19 @@ class DriveWorlds:
             y, self.state = self.cell(x, self.state)
             self.body.step(self.motor(y).numpy())
             if self.trace is not None:
-                links = self.body.link_positions().copy()
-                self.trace.append({"qpos": self.body.qpos().copy(), "link_positions": links})
+                self.trace.append(self._moment(y, left, right))
         if self.body.diverged.any():
             raise FloatingPointError(f"worlds {np.flatnonzero(self.body.diverged).tolist()} diverged; start them anew")
         return self._read(*before)
+
+    def _moment(self, y: Tensor, left: Array, right: Array) -> dict[str, Array]:
+        """What a film needs of this step: the body, the activity of the axial oscillators, the drives."""
+        return {
+            "qpos": self.body.qpos().copy(),
+            "link_positions": self.body.link_positions().copy(),
+            "neurons": y[:, : 2 * self.cell.segments].numpy().copy(),
+            "drive": np.stack([left, left, right, right], 1),
+        }
 
     def _read(self, position: Array, heading: Array) -> Array:
         body, (now, after) = self.body, self.pose()

@@ -31,6 +31,7 @@ from agents.drive_planning import ModelPilot
 from agents.drive_world import READINGS, SUBMERGED, DriveWorlds, drives_of
 from agents.efference import EfferentDynamics
 from agents.runs import Run
+from rnn.cell import unit_labels
 from rnn.stored_dynamics import load_dynamics
 from scripts import salamander_world
 from sim.arena import get_world
@@ -75,7 +76,8 @@ def main(args: Args) -> Journey:
 
             seen = {name: np.array([step[name][0] for step in worlds.trace]) for name in worlds.trace[0]}
             time = worlds.body.dt * np.arange(1, len(worlds.trace) + 1)
-            film({"time": time, **seen, "world": args.world}, args.out / "journey.mp4")
+            names = unit_labels(worlds.cell)[: seen["neurons"].shape[1]]
+            film({"time": time, **seen, "neuron_names": names, "world": args.world}, args.out / "journey.mp4")
     arrived = journey.seconds[0]
     print(f"arrived after {arrived:.1f} s" if np.isfinite(arrived) else f"came within {journey.least[0]:.2f} BL")
     return journey
