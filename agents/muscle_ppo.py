@@ -158,23 +158,6 @@ class MusclePPO(RecurrentPPO):
         if space.shape != (MUSCLES,) or (space.low != -1).any():
             raise ValueError(f"this learner acts on {MUSCLES} muscles with normalise_actions=True, received {space}")
 
-    def policy_around(self, actor: CpgActor) -> RecurrentPolicy:
-        """A policy with the settings' critic and exploration, and this actor."""
-        c = self.config
-        return RecurrentPolicy(
-            self.obs_size,
-            self.action_space,
-            cell=actor,
-            hidden=c.hidden,
-            shared=c.shared,
-            critic_cell=c.critic_cell,
-            layers=c.layers,
-            normalise=c.normalise,
-            noise=c.noise,
-            noise_steps=c.noise_steps,
-            log_std=c.log_std,
-        )
-
     def _generator(self) -> PhaseCell:
         # Half of the frequency and of the amplitude follows the drive, so that feedback has something to act on.
         c = self.config

@@ -107,19 +107,7 @@ class OscillatorPPO(RecurrentPPO):
         profile = Profile(law, law, 20.0, c.coupling, 2 * c.coupling, 0.0, 0.0, lags=c.lag)
         generator = PhaseCell(joints, (), profile=profile, dt=c.dt, feedback_gain=1.0)
         actor = CpgActor(self.obs_size, generator, drive=DRIVE)
-        policy = RecurrentPolicy(
-            self.obs_size,
-            self.action_space,
-            cell=actor,
-            hidden=c.hidden,
-            shared=c.shared,
-            critic_cell=c.critic_cell,
-            layers=c.layers,
-            normalise=c.normalise,
-            noise=c.noise,
-            noise_steps=c.noise_steps,
-            log_std=c.log_std,
-        )
+        policy = self.policy_around(actor)
         read, places = 2 * joints, list(range(self.obs_size))
         if c.mirror:
             odd = Odd(joints, c.mirror)

@@ -103,9 +103,12 @@ class RecurrentPPO(Learner):
 
     def make_policy(self) -> RecurrentPolicy:
         """The policy; a subclass may build another."""
+        return self.policy_around(self.config.cell)
+
+    def policy_around(self, cell: Any) -> RecurrentPolicy:
+        """A policy with the settings' critic and exploration, and this cell (see `agents.policies.RecurrentPolicy`)."""
         c = self.config
         names = (
-            "cell",
             "hidden",
             "shared",
             "critic_cell",
@@ -119,7 +122,7 @@ class RecurrentPPO(Learner):
             "mirror_actions",
         )
         own = {name: getattr(c, name) for name in names}
-        return RecurrentPolicy(self.obs_size, self.action_space, settings=dict(c.settings), **own)
+        return RecurrentPolicy(self.obs_size, self.action_space, cell=cell, settings=dict(c.settings), **own)
 
     def networks(self) -> dict[str, nn.Module]:
         return {"policy": self.network}

@@ -81,6 +81,22 @@ def run(task: str, cell: str, seed: int, args: Args, **changes: Any) -> dict[str
     agent.learn(args.steps, callback=note)
     cpu = time.process_time() - began
     returns = evaluate(agent, make_task(task, args.episodes, hide=cell != "full"), args.episodes, seed=10_000 + seed)
+    return row(task, cell, seed, args, returns, cpu, course)
+
+
+def run_peer(task: str, peer: str, seed: int, args: Args) -> dict[str, Any]:
+    """Train a peer once, and judge it as ours are judged."""
+    began = time.process_time()
+    actor, hide = learned(peer, task, seed, args.steps)
+    cpu = time.process_time() - began
+    returns = evaluate(actor, make_task(task, args.episodes, hide=hide), args.episodes, seed=10_000 + seed)
+    return row(task, peer, seed, args, returns, cpu, [])
+
+
+def row(
+    task: str, cell: str, seed: int, args: Args, returns: np.ndarray, cpu: float, course: list[tuple[int, float]]
+) -> dict[str, Any]:
+    """What one run came to."""
     return {
         "task": task,
         "cell": cell,
@@ -91,25 +107,6 @@ def run(task: str, cell: str, seed: int, args: Args, **changes: Any) -> dict[str
         "worst": round(float(returns.min()), 2),
         "cpu_seconds": round(cpu, 1),
         "course": course,
-    }
-
-
-def run_peer(task: str, peer: str, seed: int, args: Args) -> dict[str, Any]:
-    """Train a peer once, and judge it as ours are judged."""
-    began = time.process_time()
-    actor, hide = learned(peer, task, seed, args.steps)
-    cpu = time.process_time() - began
-    returns = evaluate(actor, make_task(task, args.episodes, hide=hide), args.episodes, seed=10_000 + seed)
-    return {
-        "task": task,
-        "cell": peer,
-        "seed": seed,
-        "steps": args.steps,
-        "final": round(float(returns.mean()), 2),
-        "std": round(float(returns.std()), 2),
-        "worst": round(float(returns.min()), 2),
-        "cpu_seconds": round(cpu, 1),
-        "course": [],
     }
 
 
@@ -255,10 +252,10 @@ def main(args: Args) -> dict[str, Any]:
         if any({**row, **about, **note} == row for row in results["runs"]):
             continue
         changes = {} if args.mirror or not told else {"mirror_signs": None, "mirror_actions": None}
-        row = {**run(task, cell, seed, args, **changes), **note}
-        results["runs"].append(row)
+        found = {**run(task, cell, seed, args, **changes), **note}
+        results["runs"].append(found)
         write(results, args.out)
-        print({k: v for k, v in row.items() if k != "course"}, flush=True)
+        print({k: v for k, v in found.items() if k != "course"}, flush=True)
     return results
 
 
