@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import importlib
 import os
+import sys
 import warnings
 from collections import deque
 from pathlib import Path
@@ -183,7 +184,10 @@ def _storable(value: Any) -> Any:
 
 
 def _class_named(name: str) -> Any:
+    """The learner's class; a file does not decide what is imported, so a module of a person's own is already there."""
     module, _, attribute = name.rpartition(".")
+    if module.partition(".")[0] != __package__ and module not in sys.modules:
+        raise ValueError(f"the checkpoint was written by {name}; import {module} before loading it")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

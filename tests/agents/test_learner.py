@@ -1,5 +1,6 @@
 """The shell: exact resume, SB3's protocol, guards."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import Tensor, nn
 
 from agents.learner import Learner, evaluate, make_worlds, memory_self_test
+from agents.recurrent_ppo import RecurrentPPO
 from agents.world_state import NotCapturable, capture
 
 
@@ -180,3 +182,14 @@ def test_observation_spaces_flatten_as_named_rows():
     space = spaces.Dict({"a": spaces.Discrete(2), "b": spaces.Box(-1, 1, (2,))})
     learner = Counting(None, space_pair=(space, spaces.Discrete(2)))
     assert learner.flat({"a": np.array([1]), "b": np.array([[0.5, -0.5]])}).tolist() == [[0, 1, 0.5, -0.5]]
+
+
+def test_a_checkpoint_does_not_decide_what_is_imported(monkeypatch, tmp_path):
+    agent = RecurrentPPO("CartPole-v1", num_envs=2, horizon=4, epochs=1, hidden=4).learn(16, checkpoint=tmp_path)
+    monkeypatch.setattr(type(agent), "__module__", "this")  # a module that prints when it is imported
+    agent.save(tmp_path / "foreign")
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match=r"written by this\.RecurrentPPO; import this before"):
+        RecurrentPPO.load(tmp_path / "foreign")
+    assert "this" not in sys.modules
+    assert RecurrentPPO.load(tmp_path).num_timesteps == 16
