@@ -23,7 +23,7 @@ class Place(NamedTuple):
 
     task: str
     world: str | None = None
-    options: dict[str, Any] = {}
+    options: dict[str, Any] | None = None
 
 
 TASKS = {
@@ -56,7 +56,7 @@ def judge(task: str, actor: Any, worlds: int, seconds: float | None = None) -> d
         terminate=follows_goal,
         reset_noise=0.05,  # rad
         threads=1,
-        **place.options,
+        **(place.options or {}),
     )
     return _goals(env, actor) if follows_goal else _gait(env, actor, limit, place.task)
 

@@ -1,9 +1,9 @@
 """What noisy, late sensors cost oscillators that listen to them, and one that hardly does: Gymnasium's Swimmer-v5.
 
-    python -m benchmarks.swimmer --seeds 20 21 22 23 24
-    python -m benchmarks.swimmer --seeds 30 31 32 33 34 --conditions undisturbed --controllers feedback \
-        --short 16 --long 10 --refine 20
-    python -m benchmarks.swimmer --seeds 40 41 42 43 44 --conditions undisturbed --controllers steered --starts random
+    python -m benchmarks.swimmer --seeds 90 91 92 93 94
+    python -m benchmarks.swimmer --seeds 60 61 62 63 64 --conditions undisturbed --controllers steered
+    python -m benchmarks.swimmer --seeds 50 51 52 53 54 55 56 57 --conditions undisturbed --controllers steered \
+        --starts random
 
 The first evolves controllers with sensor noise of 0.1 and 5 steps (0.2 s) of delay, and judges each on unseen episodes
 with them and without; the others, without them, from the stated start and from random ones. Writes

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from rnn.cell import map_state
-from rnn.dynamics import BodyMismatch, Standardiser
+from rnn.dynamics import Standardiser
+from rnn.model_body import BodyMismatch, check_data
 from rnn.rssm import RSSM, LatentState
 
 __all__ = ["LatentDynamics", "LatentRow"]
@@ -90,10 +91,11 @@ class LatentDynamics(nn.Module):
             the losses.
 
         Raises:
-            ValueError: sequences that are not of the model's sizes or shorter than a section.
+            ValueError: sequences that are not of the model's sizes, not finite, or shorter than a section.
             FloatingPointError: a loss that is not finite.
         """
         self._check(obs, actions)
+        check_data(obs, actions, 1)
         if len(actions) < section:
             raise ValueError(f"sections of {section} steps do not fit in sequences of {len(actions)}; shorten them")
         device = self.core.bins.device

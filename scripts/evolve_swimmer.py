@@ -2,8 +2,8 @@
 
     python -m scripts.evolve_swimmer --seeds 0 1 2 3 4 --out runs/swimmer
 
-About 45 CPU-seconds per seed, half of it with `--short 16 --long 10 --refine 20`; 11 for oscillators that hear nothing
-(`--controller steered --start random` swims from any start). The start is stated (amplitude 0.8 rad, 1 Hz, lag 1.5 rad)
+About 45 CPU-seconds per seed; 11 with `--controller steered`, which bends by the heading alone and, with
+`--start random`, swims from any start. The start is stated (amplitude 0.8 rad, 1 Hz, lag 1.5 rad)
 or random: then 64 draws from the ranges of all numbers are screened for 150 steps. CMA-ES goes on from there, first on
 episodes of 400 steps, then on whole ones, then once more with small steps: where in its last stroke an episode ends is
 worth several points, and makes the return a comb over frequencies that large steps average over. The best of the last

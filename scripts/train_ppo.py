@@ -153,3 +153,5 @@ if __name__ == "__main__":
         main(tyro.cli(Args, description=__doc__))
     except ValueError as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; --resume --out RUN_FOLDER goes on from the last checkpoint (every 20,000 steps)")

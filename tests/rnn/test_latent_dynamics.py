@@ -60,5 +60,7 @@ def test_what_does_not_fit_is_refused():
         model.fit(obs, pushes, section=64)
     with pytest.raises(ValueError, match="precision"):
         LatentDynamics(2, 1, precision=0.0)
-    with pytest.raises(FloatingPointError, match="learning rate"):
+    with pytest.raises(ValueError, match="obs has .* not finite"):
         model.fit(obs * torch.nan, pushes, section=8, steps=1)
+    with pytest.raises(FloatingPointError, match="learning rate"):
+        model.fit(obs, pushes, torch.full(pushes.shape[:2], torch.nan), section=8, steps=1)
